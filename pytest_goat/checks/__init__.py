@@ -1,0 +1,1 @@
+"""Checks: the scored conditions on the outcome of a trial."""

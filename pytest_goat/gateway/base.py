@@ -1,0 +1,144 @@
+"""What a gateway is, and the record it keeps of a trial: how any agent, even a silent one, has usage,
+and how an infrastructure error is told from a wrong answer.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pytest_goat.errors import Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and money. Sums with `+`."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = None
+    """USD; None where nobody said a price."""
+
+    def __add__(self, other: Usage) -> Usage:
+        costs = [usage.cost for usage in (self, other) if usage.cost is not None]
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            sum(costs) if costs else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One request of the agent, as the proxy saw it."""
+
+    started: float
+    """Seconds after the trial's endpoint was opened."""
+    duration: float
+    """Seconds until the last byte, the error, or the agent's hanging up."""
+    first_byte: float | None
+    """Seconds until the first byte of the answer's body."""
+    status: int
+    """HTTP status that the agent got; 0 when there was no answer."""
+    cause: Cause | None
+    """None when the call ended well: a whole answer of whatever worth."""
+    message: str
+    """The error in words, at most 500 characters, secrets taken out; "" when there is none."""
+    model_asked: str
+    model_served: str
+    finish_reason: str
+    """As the provider said it; "" when it said none."""
+    tool_calls: int
+    """Tool calls in the answer."""
+    usage: Usage
+    hung_up: bool = False
+    """The agent went away before the answer ended (it was killed, or lost patience)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that the gateway saw of one trial, in the order in which the calls ended."""
+
+    calls: tuple[ModelCall, ...] = ()
+    usage: Usage = Usage()
+
+    @property
+    def last(self) -> ModelCall | None:
+        return self.calls[-1] if self.calls else None
+
+    @property
+    def turns(self) -> int:
+        """Answers that came whole: what a turn limit counts."""
+        return sum(1 for call in self.calls if call.cause is None and not call.hung_up)
+
+    @property
+    def retries(self) -> int:
+        """Calls that came after one that ended badly."""
+        return sum(1 for before in self.calls[:-1] if before.cause is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialKey:
+    """Who calls: what an endpoint is bound to."""
+
+    run_id: str
+    trial_id: str
+    task_id: str
+    model: str
+    """The model as the user named it; the only one this trial may ask for."""
+    suite_root: Path | None = None
+    """Where recordings stand; None for a task outside any suite."""
+
+
+class Endpoint(Protocol):
+    """The gateway as one trial has it."""
+
+    @property
+    def base_url(self) -> str:
+        """What goes into OPENAI_BASE_URL. Known once the sandbox is open."""
+
+    @property
+    def api_key(self) -> str:
+        """What goes into OPENAI_API_KEY: this trial's own token, or a placeholder where none is needed."""
+
+    def attach(self, listener: socket.socket, private: bool) -> None:
+        """Serve on a socket that the sandbox made (`pytest_goat.sandbox.base.Attach`)."""
+
+    def set_workdir(self, workdir: str) -> None:
+        """Where the trial's workspace is inside its sandbox: recordings say `{workdir}`."""
+
+    async def seen(self) -> Seen:
+        """What it saw so far, calls under way included (as hung up)."""
+
+    async def close(self) -> None:
+        """Answer nothing from now on. Never raises; may be called twice."""
+
+
+class Gateway(Protocol):
+    """The way to models. One per process; serves many trials at once."""
+
+    @property
+    def name(self) -> str:
+        """`replay`, `direct`, ..."""
+
+    async def start(self) -> None:
+        """Get ready."""
+
+    async def preflight(self, model: str, keys: list[TrialKey]) -> None:
+        """Find out cheaply whether `model` can serve these trials.
+
+        Raises `UserError` with what is wrong (name, key, address, tool calling, a recording that is not
+        there) and what to do.
+        """
+
+    def open(self, key: TrialKey) -> Endpoint:
+        """Give a trial its endpoint."""
+
+    async def stop(self) -> None:
+        """Close every endpoint and connection."""

@@ -1,0 +1,1 @@
+"""Sandboxes: one isolated machine for one trial."""
