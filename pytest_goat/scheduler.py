@@ -1,0 +1,81 @@
+"""Many trials at once in one process: an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from pytest_goat.result import TrialResult
+from pytest_goat.trial import Rig, Trial, TrialOutput, run_trial
+
+T = TypeVar("T")
+
+STOP_DEADLINE = 10.0
+"""Seconds within which `stop` ends trials and sandboxes."""
+
+Keep = Callable[[TrialOutput], None]
+"""Stores a finished trial; called in a thread, before anyone hears of the result."""
+
+
+class Scheduler:
+    """Runs every trial that it is given at once: how many these are is for the caller to bound.
+
+    Its methods are called from other threads than the loop's. A trial's future gets the result once it is
+    stored; storing that fails is the future's exception.
+    """
+
+    def __init__(self, rig: Rig, keep: Keep) -> None:
+        self._rig, self._keep = rig, keep
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="goat-trials", daemon=True)
+        self._trials: set[asyncio.Task[TrialResult]] = set()
+
+    def start(self) -> None:
+        """Start the loop, the gateway and the backend. Raises `UserError` when one cannot work here."""
+        self._thread.start()
+        self.call(self._rig.gateway.start())
+        self.call(self._rig.backend.start())
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the loop and wait for its value."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def submit(self, trial: Trial, done: Callable[[], None] | None = None) -> Future[TrialResult]:
+        """Start `trial`; `done` is called, on the loop's thread, at its end."""
+        future = asyncio.run_coroutine_threadsafe(self._run(trial), self._loop)
+        if done is not None:
+            future.add_done_callback(lambda _: done())
+        return future
+
+    def stop(self) -> None:
+        """End what is running and give back everything, within `STOP_DEADLINE` seconds."""
+        if not self._thread.is_alive():
+            self._loop.close()
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result(STOP_DEADLINE)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _run(self, trial: Trial) -> TrialResult:
+        task = asyncio.current_task()
+        if task is not None:
+            self._trials.add(task)
+            task.add_done_callback(self._trials.discard)
+        output = await run_trial(trial, self._rig)
+        await asyncio.to_thread(self._keep, output)
+        return output.result
+
+    async def _shut_down(self) -> None:
+        trials = list(self._trials)
+        for task in trials:
+            task.cancel()
+        await asyncio.gather(*trials, return_exceptions=True)
+        await self._rig.backend.stop()
+        await self._rig.gateway.stop()
+        await self._loop.shutdown_default_executor()

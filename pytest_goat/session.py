@@ -1,0 +1,202 @@
+"""One run of trials in a pytest process: a plugin that is registered with the first prompt file.
+
+Under `-n` every worker has one that executes trials; the controller's executes none and looks, before the
+workers start, whether everything is there. What becomes of the results is `pytest_goat.reporting`.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import tempfile
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_goat.errors import UserError
+from pytest_goat.item import GoatItem, TrialError
+from pytest_goat.plugin import RESULT_PROPERTY
+from pytest_goat.redact import Redactor
+from pytest_goat.report.failure import failure_text
+from pytest_goat.report.junit import trial_properties
+from pytest_goat.result import Status, TrialResult
+from pytest_goat.rig import default_parallel, make_rig, model_labels, preflight, secrets
+from pytest_goat.scheduler import Scheduler
+from pytest_goat.settings import Settings
+from pytest_goat.store.encode import json_text
+from pytest_goat.store.folder import FolderStore, RunFolder, new_run_id
+from pytest_goat.trial import Rig, Trial, TrialOutput
+
+REFUSED = "goat: "
+"""How the reason begins for which a worker stopped before its first trial."""
+
+
+class _Boundary(pytest.Item):
+    """Stands for the next item while nobody knows which trial ends next: session fixtures stay."""
+
+    def runtest(self) -> None:
+        raise NotImplementedError
+
+
+class GoatSession:
+    """What a run has, and the hooks that execute its trials."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.config, self.settings = config, settings
+        self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self.run_id: str = (self.worker or {}).get("goat_run_id") or new_run_id()
+        self.labels = model_labels(settings)
+        self.redactor = Redactor(secrets(settings))
+        self.store = FolderStore(config.rootpath / settings.results, self.redactor)
+        self.rig: Rig | None = None
+        self.refused = False
+        self._scheduler: Scheduler | None = None
+        self._scratch: Path | None = None
+        self._futures: dict[str, Future[TrialResult]] = {}
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where this run's results go."""
+        return self.store.run(self.run_id)
+
+    @property
+    def parallel(self) -> int:
+        """Trials at once in this process."""
+        if self.worker is not None:
+            return 1
+        return self.settings.parallel or default_parallel()
+
+    def start(self, trials: Sequence[Trial] = ()) -> Scheduler:
+        """Start what trials need, once. Raises `UserError` when something is not there."""
+        if self._scheduler is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="goat-"))
+            self.rig = make_rig(self.settings, self.run_id, self._scratch)
+            self._scheduler = Scheduler(self.rig, self._keep)
+            self._scheduler.start()
+            self._scheduler.call(preflight(self.rig, self.settings, trials, worker=self.worker is not None))
+        return self._scheduler
+
+    def preflight_controller(self) -> None:
+        """Look whether everything is there, in a process that executes nothing itself."""
+        try:
+            self.start()
+        except UserError as error:
+            raise pytest.UsageError(str(error)) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End trials that still run, their sandboxes, and everything that `start` made."""
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            scheduler.stop()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+
+    def result_of(self, trial: Trial) -> TrialResult:
+        """The outcome of `trial`, which is executed now unless it has been already."""
+        future = self._futures.pop(trial.id, None) or self.start([trial]).submit(trial)
+        try:
+            return future.result()
+        except OSError as error:
+            raise UserError(f"the result of {trial.node_id} cannot be written: {error}") from error
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Preflight: before any sandbox exists, what is wrong is one message."""
+        trials = [item.trial for item in session.items if isinstance(item, GoatItem)]
+        if not trials or self.config.option.collectonly or session.testsfailed:
+            return
+        try:
+            self.start(trials)
+        except UserError as error:
+            if self.worker is None:
+                raise pytest.UsageError(str(error)) from None
+            session.shouldstop = f"{REFUSED}{error}"
+            self.refused = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self) -> bool | None:
+        """A refused worker reports nothing: the reason is the run's, not a test's."""
+        return True if self.refused else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run trials side by side and report each when it ends; ordinary tests run in their order."""
+        trials = [item for item in session.items if isinstance(item, GoatItem)]
+        if self._scheduler is None or self.worker is not None or not trials:
+            return None
+        boundary = _Boundary.from_parent(session, name="goat-boundary")
+        finished: queue.SimpleQueue[GoatItem] = queue.SimpleQueue()
+        waiting = iter(trials)
+
+        def start_next() -> None:
+            item = next(waiting, None)
+            if item is not None and self._scheduler is not None:
+                future = self._scheduler.submit(item.trial, partial(finished.put, item))
+                self._futures[item.trial.id] = future
+
+        for _ in range(self.parallel):
+            start_next()
+        for item in session.items:
+            if not isinstance(item, GoatItem):
+                _report(session, item, boundary)
+        for left in range(len(trials), 0, -1):
+            item = finished.get()
+            _report(session, item, boundary if left > 1 else None)
+            start_next()
+        return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        result = item.result if isinstance(item, GoatItem) else None
+        if call.when == "call" and result is not None:
+            result = result.redacted(self.redactor)
+            report.user_properties.append((RESULT_PROPERTY, json_text(result.to_json())))
+            properties = trial_properties(result, self.folder.trial(result.trial_id))
+            item.user_properties.extend(properties)
+            report.user_properties.extend(properties)
+        if call.excinfo is not None and call.excinfo.errisinstance(TrialError):
+            # pytest reports as an error, not as a failure, what went wrong outside the call.
+            report.when = "setup"
+        return report
+
+    def failure_text(self, result: TrialResult) -> str:
+        """What the report of a trial that did not pass says."""
+        folder = self.folder.trial(result.trial_id).with_suffix("")
+        return self.redactor.text(
+            failure_text(
+                result,
+                changes_diff=_read(folder / "changes.diff"),
+                stderr_tail=_read(folder / "stderr.txt"),
+                record_path=str(self.folder.trial(result.trial_id)),
+            )
+        )
+
+    def _keep(self, output: TrialOutput) -> None:
+        self.folder.write_trial(output.result, output.artifacts)
+
+
+def _report(session: pytest.Session, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Run the protocol of one item, and stop as pytest's own loop does."""
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+    if session.shouldstop:
+        raise session.Interrupted(session.shouldstop)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,203 @@
+"""Every option, once: the table from which the command line, the ini file and the environment are read.
+
+A field `min_pass_rate` is `--goat-min-pass-rate`, `goat_min_pass_rate` in the ini file and
+`GOAT_MIN_PASS_RATE` in the environment; the first of these that is given wins, then the default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from pytest_goat.errors import UserError
+
+Parse = Callable[[str], Any]
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value.strip()
+
+
+def _whole(least: int) -> Parse:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise ValueError(f"must be a whole number of at least {least}")
+        return number
+
+    return parse
+
+
+def _seconds(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not (number > 0 and math.isfinite(number)):
+        raise ValueError("must be a number of seconds above 0")
+    return number
+
+
+def _share(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError("must be a number from 0 to 1, as in 0.8")
+    return number
+
+
+def _one_of(*choices: str) -> Parse:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def _yes(value: str) -> bool:
+    if value.lower() not in {"1", "true", "yes", "on", "0", "false", "no", "off", ""}:
+        raise ValueError("must be true or false")
+    return value.lower() in {"1", "true", "yes", "on"}
+
+
+def _option(
+    default: Any, help: str, parse: Parse = _text, metavar: str | None = None, *, many: bool = False
+) -> Any:
+    metadata = {"help": help, "parse": parse, "metavar": metavar, "many": many, "flag": parse is _yes}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asked for."""
+
+    model: tuple[str, ...] = _option(
+        (),
+        "Model to run the tasks with; repeat for several.\n"
+        "`replay` (the default) serves recorded turns, `replay:DIR` those of another folder.",
+        metavar="NAME",
+        many=True,
+    )
+    agent: str = _option(
+        "goat-eval",
+        "Agent: goat-eval (default), oracle (runs each task's solution), nop (does nothing),\n"
+        "the path of a goat-eval-compatible binary, or of an adapter file (.yaml, .json).",
+        metavar="AGENT",
+    )
+    epochs: int = _option(1, "How often each task is tried (default 1).", _whole(1), "N")
+    parallel: int | None = _option(
+        None,
+        "Trials at once in one process\n(default: by the backend; 1 per worker under -n).",
+        _whole(1),
+        "N",
+    )
+    api_url: str | None = _option(
+        None,
+        "OpenAI-compatible endpoint, as in http://localhost:8000/v1\n"
+        "(default: $OPENAI_BASE_URL, else OpenAI's own).",
+        metavar="URL",
+    )
+    api_key_env: str = _option(
+        "OPENAI_API_KEY", "Environment variable that holds the endpoint's key.", metavar="NAME"
+    )
+    model_timeout: float = _option(
+        60.0,
+        "Seconds without a byte from the model until a call counts as hung (default 60;\n"
+        "never more than half of a task's own time).",
+        _seconds,
+        "SECONDS",
+    )
+    retries: int = _option(
+        1,
+        "How often a trial is tried again after an infrastructure error that came when the\n"
+        "model had already been called (default 1; before that: 3 times).",
+        _whole(0),
+        "N",
+    )
+    backend: str = _option(
+        "auto", "Where sandboxes are made: auto, local (default auto).", _one_of("auto", "local"), "NAME"
+    )
+    sandbox: str = _option(
+        "auto",
+        "Isolation of local sandboxes: auto, ns (namespaces), landlock (default auto).",
+        _one_of("auto", "ns", "landlock"),
+        "KIND",
+    )
+    unsafe_local: bool = _option(
+        False, "Run agents on this machine even where no isolation is to be had.", _yes
+    )
+    judge_model: str | None = _option(
+        None, "Model that answers the rubrics of `judge` checks.", metavar="NAME"
+    )
+    min_pass_rate: float | None = _option(
+        None, "Gate: exit with 0 only when the pass rate of all trials is at least this.", _share, "RATE"
+    )
+    max_errors: int = _option(
+        0, "Gate: infrastructure errors that are tolerated (default 0).", _whole(0), "N"
+    )
+    gate_confidence: float | None = _option(
+        None,
+        "Gate: decide by the Wilson interval of this confidence, as in 0.95, instead of the\n"
+        "observed rate; exit with 6 when the trials are too few to decide.",
+        _share,
+        "SHARE",
+    )
+    results: str = _option(
+        ".goat/results", "Folder that keeps the results, relative to the rootdir.", metavar="DIR"
+    )
+
+
+def options() -> tuple[Field[Any], ...]:
+    """The rows of the table: name, default, and metadata `help`, `metavar`, `many`, `flag`."""
+    return fields(Settings)
+
+
+def option_name(name: str) -> str:
+    return "--goat-" + name.replace("_", "-")
+
+
+def load(
+    command_line: Callable[[str], Any], ini: Callable[[str], Any], environ: Mapping[str, str]
+) -> Settings:
+    """Read the settings.
+
+    `command_line` and `ini` give what was said for `goat_<name>`: text, a list of texts, a bool, or None.
+    Raises `UserError` that names the option, its value, where it was said and what is accepted.
+    """
+    chosen: dict[str, Any] = {}
+    for row in options():
+        key = f"goat_{row.name}"
+        variable = key.upper()
+        for place, said in (
+            (option_name(row.name), command_line(key)),
+            (f"{variable} in the environment", environ.get(variable)),
+            (f"{key} in the ini file", ini(key)),
+        ):
+            if said is None or said in ("", [], False):
+                continue
+            chosen[row.name] = _parse(row, place, said)
+            break
+    return Settings(**chosen)
+
+
+def _parse(row: Field[Any], place: str, said: Any) -> Any:
+    parse: Parse = row.metadata["parse"]
+    many: bool = row.metadata["many"]
+    values = said if isinstance(said, list) else str(said).replace(",", " ").split() if many else [str(said)]
+    try:
+        parsed = [parse(str(value)) for value in values]
+    except ValueError as error:
+        raise UserError(f"{place}: {error}, not {said!r}") from None
+    if many:
+        return tuple(dict.fromkeys(parsed))
+    return parsed[-1]

@@ -1,0 +1,143 @@
+"""From what the checks found and what the gateway saw to a status and its cause.
+
+The agent's own word and its exit code never decide alone: both lie (a v0 agent ends with exit code 0
+whatever happened). The rules, first match wins:
+
+| checks | what happened | status |
+|---|---|---|
+| all pass | anything; it is noted | passed |
+| fail or none | the last model call ended badly for a reason of infrastructure | error |
+| fail | a check could not be run | error |
+| fail | time, turns, length, context, refusal, crash of the agent, or simply wrong work | failed |
+| none | the agent completed and the last model call ended well | passed, unchecked |
+| none | anything else | failed |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_goat.agent.base import AgentOutcome
+from pytest_goat.checks.base import CheckResult
+from pytest_goat.errors import Cause
+from pytest_goat.gateway.base import Seen
+from pytest_goat.result import Status
+from pytest_goat.sandbox.base import ExecResult
+
+INFRASTRUCTURE = frozenset(
+    {
+        Cause.UNREACHABLE,
+        Cause.AUTH,
+        Cause.MODEL_NOT_FOUND,
+        Cause.RATE_LIMITED,
+        Cause.PROVIDER_ERROR,
+        Cause.STREAM_CUT,
+        Cause.MODEL_TIMEOUT,
+        Cause.BAD_REQUEST,
+        Cause.REPLAY_MISS,
+    }
+)
+"""Ends of a model call that say nothing about the model."""
+
+REFUSALS = frozenset({"content_filter", "refusal"})
+
+WORDS = {
+    Cause.TIMEOUT: "the agent's time ran out",
+    Cause.TURN_LIMIT: "the agent's turns ran out",
+    Cause.LENGTH_CUT: "the model's answer was cut at its length",
+    Cause.CONTEXT_OVERFLOW: "the conversation grew longer than the model's context",
+    Cause.REFUSAL: "the model refused",
+    Cause.AGENT_CRASHED: "the agent crashed",
+    Cause.NO_ANSWER: "the agent ended without an answer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a verdict rests on."""
+
+    outcome: AgentOutcome
+    executed: ExecResult
+    seen: Seen
+    checks: Sequence[CheckResult]
+    score: float | None
+    """None when the task has no checks."""
+    checks_pass: bool
+    max_turns: int
+    needs_model: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """How a trial ended, and why in one line ("" for a plain pass)."""
+
+    status: Status
+    cause: Cause | None = None
+    message: str = ""
+
+
+def decide(evidence: Evidence) -> Ruling:
+    """Apply the rules of this module's table."""
+    limit = _limit(evidence)
+    if evidence.score is not None and evidence.checks_pass:
+        note = f"passed, although {_words(limit, evidence)}" if limit else ""
+        return Ruling(Status.PASSED, None, note)
+    last = evidence.seen.last
+    if last is not None and last.cause in INFRASTRUCTURE:
+        return Ruling(Status.ERROR, last.cause, last.message)
+    unrun = [check for check in evidence.checks if check.error]
+    if unrun:
+        return Ruling(Status.ERROR, Cause.CHECK_ERROR, f"{unrun[0].name}: {unrun[0].error}")
+    if evidence.score is None and limit is None:
+        return Ruling(Status.PASSED)
+    if limit is not None:
+        return Ruling(Status.FAILED, limit, _words(limit, evidence))
+    return Ruling(Status.FAILED, Cause.CHECKS_FAILED, _failed_checks(evidence.checks))
+
+
+def _limit(evidence: Evidence) -> Cause | None:
+    """What kept the agent from its own end, most telling first."""
+    outcome, last = evidence.outcome, evidence.seen.last
+    if evidence.executed.timed_out or outcome.cause is Cause.TIMEOUT:
+        return Cause.TIMEOUT
+    if evidence.executed.limit:
+        return Cause.AGENT_CRASHED
+    if last is not None:
+        if last.cause is Cause.CONTEXT_OVERFLOW:
+            return Cause.CONTEXT_OVERFLOW
+        if last.finish_reason == "length":
+            return Cause.LENGTH_CUT
+        if last.finish_reason in REFUSALS:
+            return Cause.REFUSAL
+        if last.tool_calls and evidence.seen.turns >= evidence.max_turns:
+            return Cause.TURN_LIMIT
+    elif evidence.needs_model:
+        return Cause.AGENT_CRASHED
+    if outcome.cause is not None:
+        return outcome.cause
+    return None if outcome.completed else Cause.AGENT_CRASHED
+
+
+def _words(cause: Cause | None, evidence: Evidence) -> str:
+    if cause is None:
+        return ""
+    words = WORDS[cause]
+    if evidence.executed.limit:
+        return f"{words}: the sandbox's {evidence.executed.limit} limit ended it"
+    if cause is Cause.AGENT_CRASHED and evidence.needs_model and not evidence.seen.calls:
+        exit_code = evidence.executed.exit_code
+        return f"{words}: it never called the model, and ended with exit code {exit_code}"
+    if evidence.outcome.cause is cause and evidence.outcome.message:
+        return f"{words}: {evidence.outcome.message}"
+    return words
+
+
+def _failed_checks(checks: Sequence[CheckResult]) -> str:
+    wrong = [check.name for check in checks if not check.passed]
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return (
+        f"{len(wrong)} of {len(checks)} checks failed: {wrong[0]}{more}"
+        if wrong
+        else "score below the threshold"
+    )
