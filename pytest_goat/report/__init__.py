@@ -1,0 +1,1 @@
+"""What people and CI read: pure functions from records to text."""

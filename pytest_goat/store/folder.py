@@ -1,0 +1,217 @@
+"""The results store in a folder.
+
+    <root>/<run_id>/run.json          what the run was
+                    trials/<trial_id>.json          one result; when it is there, it is whole
+                    trials/<trial_id>/...           its artifacts, written before it
+                    summary.json      what came out; missing when the run was killed
+                    junit.xml
+
+A JSON file is written beside its place, flushed to the disk, and renamed into place: a reader, also one after
+a crash of the machine, finds a whole file or none. Artifacts and the rename itself are left to the system to
+flush: they survive the death of every process at once, but a crash of the machine may take the last seconds
+of them. Any number of processes may write trials of one run at the same time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pytest_goat.errors import UserError
+from pytest_goat.redact import Redactor
+from pytest_goat.result import RunRecord, RunSummary, TrialResult
+from pytest_goat.store.encode import json_text
+
+ARTIFACTS = ("trajectory.jsonl", "stdout.txt", "stderr.txt", "changes.diff")
+"""The names that a trial's artifacts have."""
+
+ROOT_FILES = {
+    "README.md": (
+        "# Results of pytest-goat\n\n"
+        "One folder per run; `goat results` shows them. Nothing here is needed by later runs:\n"
+        "delete what you no longer want. Do not commit it.\n"
+    ),
+    ".gitignore": "*\n",
+    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# See https://bford.info/cachedir/\n",
+}
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """All that is stored of a run, but the artifacts."""
+
+    record: RunRecord
+    results: tuple[TrialResult, ...]
+    summary: RunSummary | None
+    """None when the run was killed before its end."""
+    unreadable: tuple[str, ...] = ()
+    """Files that could not be read, and why: "trials/x.json: not a trial record: ..."."""
+
+
+class RunFolder:
+    """The folder of one run, open for writing."""
+
+    def __init__(self, path: Path, redactor: Redactor | None = None) -> None:
+        self.path = path
+        self._redactor = redactor or Redactor()
+
+    @property
+    def junit(self) -> Path:
+        """Where the run's own JUnit file goes."""
+        return self.path / "junit.xml"
+
+    def trial(self, trial_id: str) -> Path:
+        """Where the record of a trial is; its artifacts are in the folder of that name without `.json`."""
+        return self.path / "trials" / f"{_file_name(trial_id)}.json"
+
+    def write_trial(self, result: TrialResult, artifacts: Mapping[str, bytes] | None = None) -> Path:
+        """Store a result after its artifacts (those with content), secrets taken out; returns its path.
+
+        Raises `OSError` when the disk does not take it.
+        """
+        path = self.trial(result.trial_id)
+        kept = {name: data for name, data in (artifacts or {}).items() if data}
+        if kept:
+            folder = path.with_suffix("")
+            folder.mkdir(exist_ok=True)
+            for name, data in kept.items():
+                (folder / _file_name(name)).write_bytes(self._redactor.data(data))
+        self._write(path, result.to_json())
+        return path
+
+    def write_record(self, record: RunRecord) -> None:
+        """Store what the run is: again at its end, with `finished`. Raises `OSError`."""
+        self._write(self.path / "run.json", record.to_json())
+
+    def write_summary(self, summary: RunSummary) -> None:
+        """Store what came out. Raises `OSError`."""
+        self._write(self.path / "summary.json", summary.to_json())
+
+    def _write(self, path: Path, value: dict[str, Any]) -> None:
+        text = json_text(value)
+        if self._redactor.finds(text):
+            text = json_text(self._redactor.value(value))
+        write_whole(path, text.encode() + b"\n")
+
+
+class FolderStore:
+    """Runs, each in a folder below `root`, which is made when the first run opens."""
+
+    def __init__(self, root: Path, redactor: Redactor | None = None) -> None:
+        self.root = root
+        self._redactor = redactor or Redactor()
+
+    def open_run(self, record: RunRecord) -> RunFolder:
+        """Make the folder of a new run. Raises `UserError` when it exists or cannot be made."""
+        folder = self.run(record.run_id)
+        if folder.path.exists():
+            raise UserError(f"run {record.run_id} exists already in {self.root}: choose another id")
+        try:
+            _make_root(self.root)
+            (folder.path / "trials").mkdir(parents=True)
+            folder.write_record(record)
+        except OSError as error:
+            raise UserError(
+                f"results cannot be written to {self.root}: {error.strerror}. Choose another folder."
+            ) from None
+        return folder
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of a run that another process opened."""
+        return RunFolder(self.root / _file_name(run_id), self._redactor)
+
+    def runs(self) -> list[str]:
+        """Ids of the stored runs, newest first."""
+        return sorted((path.parent.name for path in self.root.glob("*/run.json")), reverse=True)
+
+    def resolve(self, name: str = "latest") -> str:
+        """The id of the run that `name` means: an id, the beginning or end of just one, or `latest`.
+
+        Raises `UserError` that lists near ones.
+        """
+        runs = self.runs()
+        if not runs:
+            raise UserError(f"no runs in {self.root} yet: `pytest benchmarks` makes one")
+        if name == "latest":
+            return runs[0]
+        if name in runs:
+            return name
+        fitting = [run_id for run_id in runs if name and (run_id.startswith(name) or run_id.endswith(name))]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise UserError(
+                f"{name!r} fits {len(fitting)} runs: {', '.join(fitting[:5])}. Give more of the id."
+            )
+        near = difflib.get_close_matches(name, runs, n=3) or runs[:3]
+        raise UserError(f"no run {name!r} in {self.root}. Near ones: {', '.join(near)}")
+
+    def record(self, run_id: str) -> RunRecord:
+        """What a run was; little more than its id when that cannot be read."""
+        return _read(self.run(run_id).path, "run.json", RunRecord.from_json, []) or RunRecord(run_id)
+
+    def summary(self, run_id: str) -> RunSummary | None:
+        """What came out of a run; None when it was killed, or its summary cannot be read."""
+        return _read(self.run(run_id).path, "summary.json", RunSummary.from_json, [])
+
+    def load(self, run_id: str) -> StoredRun:
+        """All of a run. A file that cannot be read is reported in the answer, never an error."""
+        path = self.run(run_id).path
+        problems: list[str] = []
+        record = _read(path, "run.json", RunRecord.from_json, problems) or RunRecord(run_id)
+        names = sorted(f"trials/{file.name}" for file in path.glob("trials/*.json") if file.is_file())
+        results = [_read(path, name, TrialResult.from_json, problems) for name in names]
+        summary = _read(path, "summary.json", RunSummary.from_json, problems)
+        return StoredRun(record, tuple(r for r in results if r), summary, tuple(problems))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader finds all of it or, until then, what was there before.
+
+    Raises `OSError`.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read(
+    folder: Path, name: str, parse: Callable[[dict[str, Any]], Record], problems: list[str]
+) -> Record | None:
+    try:
+        return parse(json.loads((folder / name).read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"{name}: {error}")
+        return None
+
+
+def _make_root(root: Path) -> None:
+    if root.is_dir():
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    for name, text in ROOT_FILES.items():
+        (root / name).write_text(text)
+
+
+def _file_name(name: str) -> str:
+    """Ids become file names: one that would lead elsewhere is our own mistake, caught here."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} cannot be a file name")
+    return name
