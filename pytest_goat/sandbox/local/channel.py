@@ -1,0 +1,68 @@
+"""The harness's side of a launcher socket: requests and answers on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+
+from pytest_goat.errors import Cause, SandboxError
+from pytest_goat.sandbox.local import wire
+
+
+class Channel:
+    """One request at a time over one socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+
+    async def request(self, message: wire.Message, fds: Sequence[int] = ()) -> tuple[wire.Message, list[int]]:
+        """Send `message` and wait for the answer, whose descriptors the caller owns.
+
+        Raises `SandboxError` when the other side is gone or says that it failed.
+        """
+        try:
+            wire.send(self._sock, message, fds)
+        except OSError as error:
+            raise _lost() from error
+        return await self.receive()
+
+    async def receive(self) -> tuple[wire.Message, list[int]]:
+        """Wait for the next message; raises as `request` does."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._sock, resolve, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self._sock)
+        try:
+            answer, given = wire.receive(self._sock)
+        except (OSError, EOFError) as error:
+            raise _lost() from error
+        if "error" in answer:
+            for fd in given:
+                os.close(fd)
+            raise SandboxError(Cause.SANDBOX_LOST, f"local sandbox: {answer['error']}")
+        return answer, given
+
+    def send(self, message: wire.Message, fds: Sequence[int] = ()) -> None:
+        """Send what has no answer."""
+        try:
+            wire.send(self._sock, message, fds)
+        except OSError as error:
+            raise _lost() from error
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _lost() -> SandboxError:
+    return SandboxError(Cause.SANDBOX_LOST, "local sandbox: its process is gone")

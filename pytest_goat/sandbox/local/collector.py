@@ -1,0 +1,242 @@
+"""Files into a sandbox and out of it, while what is there may be hostile.
+
+Everything goes through directory descriptors, one path component at a time, and no component is ever followed
+when it is a link: what a command planted, or swaps while we look, leads nowhere. Only regular files with one
+name come out, and never their setuid bits. Both directions are generators that yield between files, so that
+the event loop can do other things meanwhile.
+"""
+
+from __future__ import annotations
+
+# pathlib knows no directory descriptors.
+# ruff: noqa: PTH101, PTH208
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_goat.errors import Cause, SandboxError, UserError
+from pytest_goat.sandbox.base import File
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 20
+_MAX_DEPTH = 100
+"""Folders within folders. One descriptor is open for each while they are walked."""
+_MAX_REFUSED = 100
+_KINDS = {
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+def parts_of(path: str) -> list[str]:
+    """The components of a relative path. Raises `UserError` for any other kind of path."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise UserError(f"file path {path!r}: must be relative, without '..', and name something")
+    return parts
+
+
+def put(root: int, files: Mapping[str, File | None]) -> Iterator[None]:
+    """Make `files` below the folder `root`; None: nothing is there. Replaces what is in the way."""
+    for path, file in files.items():
+        _put_one(root, parts_of(path), file)
+        yield
+
+
+def _put_one(root: int, parts: Sequence[str], file: File | None) -> None:
+    *folders, name = parts
+    with contextlib.ExitStack() as opened:
+        at = root
+        for folder in folders:
+            at = _enter(at, folder, make=file is not None)
+            if at < 0:
+                return
+            opened.callback(os.close, at)
+        _make_writable(at)
+        _remove(at, name)
+        if file is None:
+            return
+        fd = os.open(name, _WRITE, 0o600, dir_fd=at)
+        opened.callback(os.close, fd)
+        os.fchmod(fd, 0o755 if file.executable else 0o644)
+        left = memoryview(file.data)
+        while left:
+            left = left[os.write(fd, left) :]
+
+
+def _enter(at: int, name: str, *, make: bool) -> int:
+    """Open the folder `name`; what else is there gives way when one is to be made, else the answer is -1."""
+    try:
+        return _open(at, name, _FOLDER)
+    except FileNotFoundError:
+        if not make:
+            return -1
+    except NotADirectoryError:  # a link counts as no directory
+        if not make:
+            return -1
+        _make_writable(at)
+        os.unlink(name, dir_fd=at)
+    _make_writable(at)
+    os.mkdir(name, 0o755, dir_fd=at)
+    return os.open(name, _FOLDER, dir_fd=at)
+
+
+def _open(at: int, name: str, flags: int) -> int:
+    """Open `name`, although its owner, which is us, may have closed it to itself."""
+    try:
+        return os.open(name, flags, dir_fd=at)
+    except PermissionError:
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        mode = os.fstat(handle).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise PermissionError(name)
+        # Through the descriptor, so that nothing can be swapped in between.
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)
+        return os.open(f"/proc/self/fd/{handle}", flags & ~os.O_NOFOLLOW)
+    finally:
+        os.close(handle)
+
+
+def _make_writable(folder: int) -> None:
+    mode = os.fstat(folder).st_mode
+    if mode & 0o700 != 0o700:
+        os.fchmod(folder, stat.S_IMODE(mode) | 0o700)
+
+
+def _remove(at: int, name: str, depth: int = 0) -> None:
+    """Remove whatever `name` is, a folder with all that is in it; nothing there is fine too."""
+    if depth > _MAX_DEPTH:
+        raise SandboxError(Cause.SANDBOX_LIMIT, f"folders nested deeper than {_MAX_DEPTH} at {name}")
+    try:
+        os.unlink(name, dir_fd=at)
+        return
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        pass
+    folder = _open(at, name, _FOLDER)
+    try:
+        _make_writable(folder)
+        for inner in os.listdir(folder):
+            _remove(folder, inner, depth + 1)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=at)
+
+
+@dataclass(slots=True)
+class Haul:
+    """What `take` has found so far."""
+
+    max_bytes: int
+    max_files: int
+    files: dict[str, File] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    truncated: bool = False
+    bytes_left: int = field(init=False)
+    looks_left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bytes_left = self.max_bytes
+        # Empty folders and refused entries are no files, but looking at them takes time all the same.
+        self.looks_left = 4 * self.max_files + 100
+
+    def refuse(self, path: str, why: str) -> None:
+        if len(self.refused) < _MAX_REFUSED:
+            self.refused.append(f"{path}: {why}")
+        else:
+            self.truncated = True
+
+
+def take(root: int, paths: Sequence[str] | None, haul: Haul) -> Iterator[None]:
+    """Fill `haul` with the regular files below the folder `root`, or with those at and below `paths`."""
+    if paths is None:
+        yield from _take_folder(os.dup(root), "", haul, 0)
+        return
+    for path in paths:
+        *folders, name = parts_of(path)
+        with contextlib.ExitStack() as opened:
+            at = root
+            for folder in folders:
+                if (at := _enter_to_take(at, folder, path, haul)) < 0:
+                    break
+                opened.callback(os.close, at)
+            else:
+                yield from _take_any(at, name, "/".join([*folders, name]), haul, 0)
+
+
+def _enter_to_take(at: int, name: str, path: str, haul: Haul) -> int:
+    try:
+        return _open(at, name, _FOLDER)
+    except FileNotFoundError:
+        return -1
+    except OSError:
+        haul.refuse(path, f"{name} is not a folder")
+        return -1
+
+
+def _take_folder(folder: int, prefix: str, haul: Haul, depth: int) -> Iterator[None]:
+    """Take all below the folder, whose descriptor is closed at the end."""
+    try:
+        names = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if haul.looks_left <= 0:
+                    haul.truncated = True
+                    break
+                haul.looks_left -= 1
+                names.append(entry.name)
+        for name in sorted(names):
+            yield from _take_any(folder, name, f"{prefix}{name}", haul, depth)
+    finally:
+        os.close(folder)
+
+
+def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> Iterator[None]:
+    try:
+        mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            if depth >= _MAX_DEPTH:
+                haul.refuse(path, f"nested deeper than {_MAX_DEPTH} folders")
+                return
+            yield from _take_folder(_open(at, name, _FOLDER), f"{path}/", haul, depth + 1)
+        elif stat.S_ISREG(mode):
+            yield from _take_file(at, name, path, haul)
+        else:
+            haul.refuse(path, _KINDS.get(stat.S_IFMT(mode), "special file"))
+    except FileNotFoundError:
+        return
+    except OSError as error:  # it was swapped for something else since the look
+        haul.refuse(path, error.strerror or "unreadable")
+
+
+def _take_file(at: int, name: str, path: str, haul: Haul) -> Iterator[None]:
+    fd = _open(at, name, _READ)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            haul.refuse(path, _KINDS.get(stat.S_IFMT(found.st_mode), "special file"))
+        elif found.st_nlink != 1:
+            haul.refuse(path, "hard link")
+        elif found.st_size > haul.bytes_left or len(haul.files) >= haul.max_files:
+            haul.truncated = True
+        else:
+            data = bytearray()
+            while len(data) < found.st_size and (chunk := os.read(fd, _CHUNK)):
+                data += chunk
+                yield
+            # It may have grown since; what was promised by its size is what counts.
+            kept = bytes(data[: found.st_size])
+            haul.bytes_left -= len(kept)
+            haul.files[path] = File(kept, executable=bool(found.st_mode & stat.S_IXUSR))
+            yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,173 @@
+"""A local sandbox as the harness has it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pytest_goat.errors import Cause, SandboxError
+from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxLimits, Taken
+from pytest_goat.sandbox.local import collector, layout, wire
+from pytest_goat.sandbox.local.channel import Channel, resolve
+from pytest_goat.sandbox.local.identity import acting_as
+from pytest_goat.sandbox.local.streams import Input, Output
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_GRACE = 10.0
+"""Seconds after its deadline that a command's end may take to be told."""
+_SLICE = 0.001
+"""Seconds that file work may hold the event loop."""
+
+
+class LocalSandbox:
+    """Owns the init's socket, a descriptor of its files, and one of its process."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        box: int,
+        process: int,
+        owner: int,
+        limits: SandboxLimits,
+        python_bin: str,
+        on_close: Callable[[LocalSandbox], None],
+    ) -> None:
+        self._channel, self._box, self._process = channel, box, process
+        self._owner, self._limits, self._on_close = owner, limits, on_close
+        self._path = f"{python_bin}:{_PATH}"
+        self._open = True
+
+    @property
+    def workdir(self) -> str:
+        return layout.WORKDIR
+
+    @property
+    def outdir(self) -> str:
+        return layout.OUTDIR
+
+    async def put(self, files: Mapping[str, File | None], root: str | None = None) -> None:
+        with self._folder(root) as folder:
+            await self._sliced(collector.put(folder, files))
+
+    async def take(
+        self,
+        paths: Sequence[str] | None = None,
+        root: str | None = None,
+        *,
+        max_bytes: int = 64 * MB,
+        max_files: int = 10_000,
+    ) -> Taken:
+        haul = collector.Haul(max_bytes, max_files)
+        with self._folder(root) as folder:
+            await self._sliced(collector.take(folder, paths, haul))
+        return Taken(haul.files, tuple(haul.refused), haul.truncated)
+
+    @contextlib.contextmanager
+    def _folder(self, root: str | None) -> Iterator[int]:
+        self._check_open()
+        if root not in (None, self.workdir, self.outdir):
+            raise ValueError(f"root {root!r}: neither workdir nor outdir")
+        name = (root or self.workdir).strip("/")
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._box)
+        try:
+            yield folder
+        except OSError as error:
+            raise SandboxError(Cause.SANDBOX_LIMIT, f"local sandbox: {error}") from error
+        finally:
+            os.close(folder)
+
+    async def _sliced(self, steps: Iterator[None]) -> None:
+        while True:
+            with acting_as(self._owner):
+                until = time.perf_counter() + _SLICE
+                for _ in steps:
+                    if time.perf_counter() > until:
+                        break
+                else:
+                    return
+            await asyncio.sleep(0)
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> ExecResult:
+        self._check_open()
+        request = {
+            "argv": list(argv),
+            "env": {**self._environment(), **(env or {})},
+            "cwd": cwd or self.workdir,
+            "timeout": timeout,
+        }
+        source, out, err = Input(stdin), Output(self._limits.output), Output(self._limits.output)
+        try:
+            async with asyncio.timeout(timeout + _GRACE):
+                ended = await self._run(request, source, out, err)
+                (stdout, out_cut), (stderr, err_cut) = await out.all(), await err.all()
+        except TimeoutError as error:
+            await self.close()
+            raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: it does not answer any more") from error
+        except BaseException:
+            await self.close()  # a command may still run: nothing more can be promised of this sandbox
+            raise
+        finally:
+            source.close()
+            out.close()
+            err.close()
+        return ExecResult(
+            exit_code=ended["exit_code"],
+            stdout=stdout,
+            stderr=stderr,
+            duration=ended["duration"],
+            timed_out=ended["reason"] == "timeout",
+            limit="memory" if ended["reason"] == "memory" else "",
+            truncated=out_cut or err_cut,
+        )
+
+    async def _run(self, request: dict[str, object], source: Input, out: Output, err: Output) -> wire.Message:
+        theirs = (source.reader, out.writer, err.writer)
+        try:
+            self._channel.send(request, theirs)
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        answer, _ = await self._channel.receive()
+        return answer
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": self._path, "HOME": layout.HOME, "TMPDIR": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: it is closed")
+
+    async def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        await _ended(self._process)
+        os.close(self._process)
+        os.close(self._box)
+        self._channel.close()
+        self._on_close(self)
+
+
+async def _ended(process: int) -> None:
+    """Wait until a process, and with an init everything in its pid namespace, is gone."""
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(process, resolve, gone)
+    try:
+        await asyncio.shield(gone)
+    finally:
+        loop.remove_reader(process)

@@ -1,0 +1,72 @@
+"""The standard streams of a command, on the event loop: no thread, and bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+_CHUNK = 64 * 1024
+
+
+class Output:
+    """The reading end of a pipe. Keeps `bound` bytes; takes in and drops what comes after."""
+
+    def __init__(self, bound: int) -> None:
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self._bound = bound
+        self._kept = bytearray()
+        self._dropped = False
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._loop.add_reader(self._reader, self._read)
+
+    def _read(self) -> None:
+        try:
+            chunk = os.read(self._reader, _CHUNK)
+        except BlockingIOError:
+            return
+        room = self._bound - len(self._kept)
+        self._kept += chunk[:room]
+        self._dropped |= len(chunk) > room
+        if not chunk:
+            self._loop.remove_reader(self._reader)
+            if not self._ended.done():
+                self._ended.set_result(None)
+
+    async def all(self) -> tuple[bytes, bool]:
+        """Wait for the end: what was kept, and whether more was dropped."""
+        await self._ended
+        return bytes(self._kept), self._dropped
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._reader)
+        os.close(self._reader)
+
+
+class Input:
+    """The writing end of a pipe that is fed `data`."""
+
+    def __init__(self, data: bytes) -> None:
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._left = memoryview(data)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_writer(self._writer, self._write)
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            self._left = self._left[os.write(self._writer, self._left[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._left = self._left[:0]
+        if not self._left:
+            self.close()
+
+    def close(self) -> None:
+        if self._writer >= 0:
+            self._loop.remove_writer(self._writer)
+            os.close(self._writer)
+            self._writer = -1
