@@ -113,6 +113,12 @@ class Endpoint(Protocol):
     def set_workdir(self, workdir: str) -> None:
         """Where the trial's workspace is inside its sandbox: recordings say `{workdir}`."""
 
+    async def ask(self, prompt: str) -> str:
+        """The model's text for one prompt of the harness itself (the judge check); recorded as any call.
+
+        Failures that may pass are tried again. Raises `GatewayError` with the cause.
+        """
+
     async def seen(self) -> Seen:
         """What it saw so far, calls under way included (as hung up)."""
 
@@ -137,8 +143,12 @@ class Gateway(Protocol):
         there) and what to do.
         """
 
-    def open(self, key: TrialKey) -> Endpoint:
-        """Give a trial its endpoint."""
+    def open(self, key: TrialKey, model_timeout: float | None = None) -> Endpoint:
+        """Give a trial its endpoint; called on the gateway's loop.
+
+        `model_timeout`: seconds without a byte from the model after which a call ends, where the trial wants
+        less than the gateway's own.
+        """
 
     async def stop(self) -> None:
         """Close every endpoint and connection."""

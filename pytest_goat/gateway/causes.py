@@ -1,0 +1,162 @@
+"""How a model call ended, as a cause: one table, one function.
+
+| what the proxy saw | cause |
+|---|---|
+| no connection: refused, no such name, TLS, closed before an answer | gateway_unreachable |
+| no byte for longer than the model timeout; 408 | model_timeout |
+| the answer broke off: connection lost, or a stream ended without `finish_reason` and `[DONE]` | stream_cut |
+| our own bug | internal |
+| a recording has no answer (`replay_miss`) | replay_miss |
+| a room for the answer (`max_tokens`) that alone is larger than the context window | bad_request |
+| 429; 413 or an error in the stream that speaks of a rate limit or quota | rate_limited |
+| 400, 413, 422 or an error in the stream that says the conversation is too long | context_overflow |
+| 400 or an error in the stream that names a content policy | refusal |
+| 404; 400 or an error in the stream that says there is no such model | model_not_found |
+| 401, 402, 403; 400 or an error in the stream that says the key is wrong | auth |
+| 3xx, 5xx; any other error inside an answer of 200; an answer that is no chat completion | provider_error |
+| any other 4xx | bad_request |
+| a whole answer, of whatever worth | none |
+
+Providers word the same error differently. The wordings below are those of OpenAI, Azure OpenAI, Anthropic,
+Groq, vLLM, SGLang, llama.cpp, Gemini, xAI and LiteLLM. The first row that fits decides. Of these causes
+`context_overflow` and `refusal` say something about the model; the others are infrastructure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pytest_goat.errors import Cause
+
+
+class Ending(Enum):
+    """How the exchange with the provider ended."""
+
+    ANSWERED = auto()
+    """With a whole HTTP answer, be it an error."""
+    UNREACHABLE = auto()
+    SILENT = auto()
+    """No byte for longer than the model timeout."""
+    CUT = auto()
+    BUG = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known when a call has ended."""
+
+    ending: Ending = Ending.ANSWERED
+    status: int = 200
+    """The provider's HTTP status, or the one that an error inside its answer names. 200 with an `error` is
+    an error inside an answer that names none."""
+    error: str = ""
+    """Type, code and message of the error; "" when there is none."""
+
+
+def _is_larger_than_the_window(found: re.Match[str]) -> bool:
+    room = found["room"] or found["completion"]
+    window = found["window"] or found["maximum"]
+    return int(room) > int(window)
+
+
+def _words(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: all that is given must hold."""
+
+    cause: Cause
+    ending: Ending = Ending.ANSWERED
+    statuses: Container[int] = range(1000)
+    words: re.Pattern[str] | None = None
+    """Searched in the error; None: any error, or none."""
+    condition: Callable[[re.Match[str]], bool] = bool
+    """On what `words` found."""
+
+    def fits(self, outcome: Outcome) -> bool:
+        if outcome.ending is not self.ending or outcome.status not in self.statuses:
+            return False
+        found = self.words.search(outcome.error) if self.words else None
+        return self.words is None or (found is not None and self.condition(found))
+
+
+_IN_ANSWER = 200
+
+TABLE = (
+    Row(Cause.UNREACHABLE, Ending.UNREACHABLE),
+    Row(Cause.MODEL_TIMEOUT, Ending.SILENT),
+    Row(Cause.STREAM_CUT, Ending.CUT),
+    Row(Cause.INTERNAL, Ending.BUG),
+    Row(Cause.REPLAY_MISS, statuses={400}, words=_words(r"\breplay_miss\b")),
+    Row(Cause.BAD_REQUEST, statuses={404}, words=_words(r"\bunknown_url\b")),
+    Row(
+        Cause.BAD_REQUEST,
+        statuses={400},
+        words=_words(
+            r"too large: (?P<room>\d+)\b.{0,40}maximum context length is (?P<window>\d+)",
+            r"maximum context length is (?P<maximum>\d+).{0,120}?(?P<completion>\d+) in the completion",
+        ),
+        condition=_is_larger_than_the_window,
+    ),
+    Row(
+        Cause.RATE_LIMITED,
+        statuses={_IN_ANSWER, 413},
+        words=_words(
+            r"rate.?limit", r"tokens per minute", r"too many requests", r"quota", r"resource.?exhausted"
+        ),
+    ),
+    Row(
+        Cause.CONTEXT_OVERFLOW,
+        statuses={_IN_ANSWER, 400, 413, 422},
+        words=_words(
+            r"context.?(length|window|size|limit)",
+            r"prompt is too long",
+            r"input is too long",
+            r"reduce the length",
+            r"request_too_large",
+            r"string_above_max_length",
+            r"maximum (prompt|model) length",
+            r"input token count .{1,40}exceeds",
+            r"too many (input )?tokens",
+        ),
+    ),
+    Row(
+        Cause.REFUSAL,
+        statuses={_IN_ANSWER, 400},
+        words=_words(r"content.?(filter|policy|management policy)", r"ResponsibleAIPolicyViolation"),
+    ),
+    Row(
+        Cause.MODEL_NOT_FOUND,
+        statuses={_IN_ANSWER, 400},
+        words=_words(
+            r"model.?not.?(found|exist)",
+            r"(invalid model name|unknown model|no such model)",
+            r"model .{1,200}(does not|doesn't) exist",
+            r"decommissioned",
+        ),
+    ),
+    Row(
+        Cause.AUTH,
+        statuses={_IN_ANSWER, 400},
+        words=_words(
+            r"(invalid|incorrect).?api.?key", r"api key not valid", r"authentication", r"no_db_connection"
+        ),
+    ),
+    Row(Cause.AUTH, statuses={401, 402, 403}),
+    Row(Cause.MODEL_NOT_FOUND, statuses={404}),
+    Row(Cause.MODEL_TIMEOUT, statuses={408}),
+    Row(Cause.RATE_LIMITED, statuses={429}),
+    Row(Cause.BAD_REQUEST, statuses=range(400, 500)),
+    Row(Cause.PROVIDER_ERROR, statuses=range(300, 1000)),
+    Row(Cause.PROVIDER_ERROR, statuses=range(300), words=_words(".")),
+)
+
+
+def cause_of(outcome: Outcome) -> Cause | None:
+    """The cause of the first row of `TABLE` that fits; None when the call ended well."""
+    return next((row.cause for row in TABLE if row.fits(outcome)), None)

@@ -1,0 +1,195 @@
+"""One call, from the agent's bytes to the last byte of the answer: the way that every call takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pytest_goat.gateway.answer import EventReader, JsonReader, Reader, read_cost
+from pytest_goat.gateway.base import TrialKey
+from pytest_goat.gateway.causes import Ending, Outcome
+from pytest_goat.gateway.record import CallRecord
+from pytest_goat.gateway.request import ModelRequest, Refused, read_request
+from pytest_goat.gateway.upstream import Answer, Upstream, UpstreamBroken, error_body
+from pytest_goat.redact import Redactor
+
+_MAX_ERROR = 1024 * 1024
+"""Bytes read of an answer that is an error."""
+
+_MAX_WORDS = 4000
+"""Characters of an error in which its cause is looked for."""
+
+_PASSED_ON = ("content-type", "retry-after", "retry-after-ms", "x-request-id")
+"""Headers that the agent gets. The others belong to the connection (RFC 9110, 7.6.1), to the body's coding,
+which may change, or to the account that pays."""
+
+_GRACE = 5.0
+"""Seconds to wait for what may follow the end of an answer: usage, and the end of the stream."""
+
+_STATUS = {Ending.UNREACHABLE: 502, Ending.SILENT: 504, Ending.CUT: 502, Ending.BUG: 500}
+"""What the agent is answered when the provider gave no answer."""
+
+
+class AgentGone(Exception):
+    """Nobody is there any more to take the answer."""
+
+
+class Sink(Protocol):
+    """Who gets the answer. `start` and `write` raise `AgentGone`."""
+
+    @property
+    def started(self) -> bool: ...
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    def cut(self) -> None:
+        """Break off, so that nobody takes what was written for a whole answer."""
+
+
+class Collector:
+    """A sink that keeps the answer: for calls of the harness itself."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.data = bytearray()
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.started = True
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+
+    def cut(self) -> None:
+        self.data.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is the same for all calls of a trial."""
+
+    upstream: Upstream
+    redactor: Redactor
+    model_timeout: float
+    """Seconds without a byte after which a call ends."""
+
+    async def carry(self, raw: bytes, key: TrialKey, workdir: str, record: CallRecord, sink: Sink) -> None:
+        """Check the request `raw`, forward it, pass the answer on as it comes, and note how it went.
+
+        Raises nothing, but can be cancelled.
+        """
+        try:
+            request = read_request(raw, key, workdir)
+            record.model_asked = request.model_asked
+            await self._forward(request, record, sink)
+        except AgentGone:
+            pass
+        except Refused as refused:
+            await refuse(refused, record, sink)
+        except UpstreamBroken as broken:
+            await self._break(broken.ending, str(broken), record, sink)
+        except Exception as bug:
+            await self._break(Ending.BUG, f"the gateway failed: {bug!r}", record, sink)
+
+    async def _forward(self, request: ModelRequest, record: CallRecord, sink: Sink) -> None:
+        found, now = record.found, asyncio.get_running_loop().time
+        limit, grace = self.model_timeout, min(self.model_timeout, _GRACE)
+
+        async def give(step: Awaitable[None]) -> None:
+            # The model is not to blame for the time that the agent takes to read.
+            patience.reschedule(None)
+            await step
+            patience.reschedule(now() + (grace if found.complete else limit))
+
+        try:
+            async with asyncio.timeout(limit) as patience, self.upstream.answer(request) as answer:
+                reader = _reader(request, answer, record)
+                await give(self._start(answer, record, sink))
+                async with contextlib.aclosing(_parts(answer)) as parts:
+                    async for data in parts:
+                        record.byte()
+                        await give(sink.write(reader.feed(self.redactor.data(data))))
+        except TimeoutError:
+            if not found.complete:
+                raise UpstreamBroken(Ending.SILENT, f"no byte from the model for {limit:g} s") from None
+        except UpstreamBroken:
+            # Some servers just hang up after the last event.
+            if not found.complete:
+                raise
+        rest = reader.end()
+        record.end(*_outcome(answer, record))
+        await sink.write(rest)
+
+    async def _start(self, answer: Answer, record: CallRecord, sink: Sink) -> None:
+        record.status = answer.status
+        headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+        await sink.start(answer.status, {name: self.redactor.text(value) for name, value in headers.items()})
+
+    async def _break(self, ending: Ending, message: str, record: CallRecord, sink: Sink) -> None:
+        record.end(Outcome(ending), message)
+        content = error_body(self.redactor.text(message), "gateway_error", ending.name.lower())
+        await _fail(_STATUS[ending], content, record, sink)
+
+
+async def refuse(refused: Refused, record: CallRecord, sink: Sink) -> None:
+    """Tell the agent that, and why, the proxy says no."""
+    record.model_asked = refused.model_asked
+    record.end(Outcome(status=refused.status, error=refused.code), str(refused))
+    content = error_body(str(refused), "invalid_request_error", refused.code)
+    await _fail(refused.status, content, record, sink)
+
+
+async def _fail(status: int, content: dict[str, Any], record: CallRecord, sink: Sink) -> None:
+    if sink.started:
+        sink.cut()
+        return
+    record.status = status
+    with contextlib.suppress(AgentGone):
+        await sink.start(status, {"content-type": "application/json"})
+        await sink.write(json.dumps(content).encode())
+
+
+def _reader(request: ModelRequest, answer: Answer, record: CallRecord) -> Reader:
+    kind = answer.headers.get("content-type", "")
+    # Some servers stream under another name, but none calls a stream JSON.
+    streams = "event-stream" in kind or (request.stream and "json" not in kind)
+    if streams and answer.status < 300:
+        return EventReader(record.found, hide_usage=not request.wants_usage)
+    return JsonReader(record.found, answer.status)
+
+
+async def _parts(answer: Answer) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; of an error all at once, so that no secret in it can hide between two parts."""
+    async with contextlib.aclosing(answer.body) as body:
+        if answer.status < 300:
+            async for data in body:
+                yield data
+            return
+        whole = bytearray()
+        async for data in body:
+            whole += data
+            if len(whole) > _MAX_ERROR:
+                break
+        yield bytes(whole)
+
+
+def _outcome(answer: Answer, record: CallRecord) -> tuple[Outcome, str]:
+    """How a call ended whose answer came to its end, and the error in words."""
+    found = record.found
+    cost = read_cost(answer.headers.get("x-litellm-response-cost"))
+    if cost is not None and found.usage.cost is None:
+        found.usage = dataclasses.replace(found.usage, cost=cost)
+    if found.error is None:
+        return Outcome(
+            Ending.ANSWERED if found.complete else Ending.CUT
+        ), "the answer broke off before its end"
+    text = f"{found.error.kinds} {found.error.message}"[:_MAX_WORDS]
+    if answer.status >= 300:
+        return Outcome(status=answer.status, error=text), f"HTTP {answer.status}: {found.error.message}"
+    return Outcome(status=found.error.status or 200, error=text), f"in the answer: {found.error.message}"

@@ -1,0 +1,100 @@
+"""One call while it is under way, and the `ModelCall` that it makes."""
+
+from __future__ import annotations
+
+import time
+
+from pytest_goat.errors import Cause
+from pytest_goat.gateway.answer import Findings
+from pytest_goat.gateway.base import ModelCall, Seen, Usage
+from pytest_goat.gateway.causes import Outcome, cause_of
+from pytest_goat.redact import Redactor
+
+_MESSAGE = 500
+_NAME = 200
+"""Characters kept of what others say: an error, a model's name."""
+
+
+class CallRecord:
+    """Notes what happens in one call; `as_call` is what is known so far.
+
+    Until `end` is called the call counts as one that the agent hung up on, unless the answer was complete.
+    """
+
+    def __init__(self, opened: float, redactor: Redactor) -> None:
+        """`opened`: when the trial's endpoint was, on the monotonic clock."""
+        self._started = time.monotonic()
+        self._offset = self._started - opened
+        self._redactor = redactor
+        self._duration: float | None = None
+        self._first_byte: float | None = None
+        self._ended = False
+        self._cause: Cause | None = None
+        self._message = ""
+        self.found = Findings()
+        self.model_asked = ""
+        self.status = 0
+
+    def byte(self) -> None:
+        """Something of the answer's body came."""
+        if self._first_byte is None:
+            self._first_byte = time.monotonic() - self._started
+
+    def end(self, outcome: Outcome, message: str) -> None:
+        """The call has ended otherwise than by the agent's hanging up."""
+        self._ended = True
+        self._cause = cause_of(outcome)
+        self._message = message if self._cause else ""
+        self.stop()
+
+    def stop(self) -> None:
+        """Nothing more will come."""
+        if self._duration is None:
+            self._duration = time.monotonic() - self._started
+
+    def as_call(self) -> ModelCall:
+        duration = time.monotonic() - self._started if self._duration is None else self._duration
+        found, clean = self.found, self._redactor.text
+        return ModelCall(
+            started=self._offset,
+            duration=duration,
+            first_byte=self._first_byte,
+            status=self.status,
+            cause=self._cause,
+            message=clean(self._message)[:_MESSAGE],
+            model_asked=clean(self.model_asked)[:_NAME],
+            model_served=clean(found.model)[:_NAME],
+            finish_reason=clean(found.finish_reason)[:_NAME],
+            tool_calls=len(found.tool_calls),
+            usage=found.usage,
+            hung_up=not (self._ended or found.complete),
+        )
+
+
+class TrialRecord:
+    """All calls of one trial."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._opened = time.monotonic()
+        self._redactor = redactor
+        self._under_way: list[CallRecord] = []
+        self._ended: list[ModelCall] = []
+
+    def __len__(self) -> int:
+        return len(self._ended) + len(self._under_way)
+
+    def begin(self) -> CallRecord:
+        call = CallRecord(self._opened, self._redactor)
+        self._under_way.append(call)
+        return call
+
+    def close(self, call: CallRecord) -> ModelCall:
+        """`call` is over, however it went."""
+        call.stop()
+        self._under_way.remove(call)
+        self._ended.append(call.as_call())
+        return self._ended[-1]
+
+    def seen(self) -> Seen:
+        calls = (*self._ended, *(call.as_call() for call in self._under_way))
+        return Seen(calls, sum((call.usage for call in calls), Usage()))

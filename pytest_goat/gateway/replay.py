@@ -1,0 +1,209 @@
+"""Recorded answers as the upstream: no key, no network, the same every time.
+
+The model is named `replay`, or `replay:DIR` for the recordings in the folder DIR; `replay` alone means
+`replay:replay`. The recording of a task (its form: `recording`) is looked for in DIR below the task's suite,
+then in DIR from the current directory.
+
+Which answer is given depends on the request alone: one that holds n-1 answers of the assistant gets the n-th
+turn. So a retry gets what the first try got, and trials side by side do not disturb each other. A request
+that no turn answers is an error of status 400, which clients do not retry, with the code `replay_miss`.
+
+Where a turn gives no usage, it is made up of characters, four to a token: those of the request's JSON for the
+prompt, those of the text and the tools' arguments for the completion. The cost is always 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pytest_goat.errors import TaskError, UserError
+from pytest_goat.gateway.base import TrialKey, Usage
+from pytest_goat.gateway.recording import Turn, read_recording
+from pytest_goat.gateway.request import ModelRequest
+from pytest_goat.gateway.upstream import Answer, error_body, event_answer, json_answer
+
+MODEL = "replay"
+
+_SUFFIXES = (".yaml", ".json")
+_LISTED = 10
+_PIECE = 2000
+"""Characters in one event, at most: some clients do not read lines of 64 KiB."""
+
+
+def is_replay(model: str) -> bool:
+    """Whether `model` names recordings."""
+    return model == MODEL or model.startswith(f"{MODEL}:")
+
+
+class ReplayUpstream:
+    """Serves the recordings of all tasks."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[Turn, ...] | TaskError] = {}
+
+    @property
+    def name(self) -> str:
+        return MODEL
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return ()
+
+    async def start(self) -> None:
+        """Nothing is needed."""
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    async def preflight(self, model: str, keys: Sequence[TrialKey]) -> None:
+        """Raises `UserError` that lists the tasks that have no recording, or a wrong one."""
+        problems = {key.task_id: problem for key in keys if (problem := self._problem(key))}
+        if not problems:
+            return
+        lines = list(problems.values())
+        more = [f"... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+        listed = "\n".join(f"  {line}" for line in [*lines[:_LISTED], *more])
+        raise UserError(
+            f"Model '{model}' cannot serve {len(lines)} of the tasks:\n{listed}\n"
+            "Write these recordings, leave the tasks out (-k), or choose a model with --goat-model."
+        )
+
+    @asynccontextmanager
+    async def answer(self, request: ModelRequest) -> AsyncIterator[Answer]:
+        try:
+            yield _answer(request, self._turn(request))
+        except UserError as miss:
+            yield json_answer(400, error_body(str(miss), "replay_miss", "replay_miss"))
+
+    def _problem(self, key: TrialKey) -> str:
+        try:
+            self._turns(key)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def _turn(self, request: ModelRequest) -> Turn:
+        turns = self._turns(request.key)
+        if request.turn > len(turns):
+            path = _find(request.key)
+            raise UserError(
+                f"the recording of task '{request.key.task_id}' has {len(turns)} turns, and the agent asks "
+                f"for turn {request.turn}. Add it to {path}, or let an earlier turn end the work."
+            )
+        return turns[request.turn - 1]
+
+    def _turns(self, key: TrialKey) -> tuple[Turn, ...]:
+        """Raises `UserError` when the task has no recording, `TaskError` when it is wrong."""
+        path = _find(key)
+        if path not in self._read:
+            try:
+                self._read[path] = read_recording(path)
+            except TaskError as error:
+                self._read[path] = error
+        turns = self._read[path]
+        if isinstance(turns, TaskError):
+            raise turns
+        return turns
+
+
+def _find(key: TrialKey) -> Path:
+    folder = key.model.partition(":")[2] or MODEL
+    roots = [root for root in (key.suite_root, Path.cwd()) if root is not None]
+    if Path(key.task_id).name != key.task_id:
+        raise UserError(f"task '{key.task_id}' can have no recording: its id is no file name")
+    paths = [root / folder / f"{key.task_id}{suffix}" for root in roots for suffix in _SUFFIXES]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        raise UserError(f"task '{key.task_id}' has no recording: there is no {paths[0]}")
+    return found
+
+
+def _answer(request: ModelRequest, turn: Turn) -> Answer:
+    if turn.error:
+        status, words = turn.error
+        return json_answer(status, error_body(words, "replayed_error", str(status)))
+    message = _message(request, turn)
+    usage = _usage(request, turn)
+    frame: dict[str, Any] = {
+        "id": f"chatcmpl-replay-{request.turn}",
+        "object": "chat.completion.chunk" if request.stream else "chat.completion",
+        "created": 0,
+        "model": request.key.model,
+    }
+    if request.stream:
+        return event_answer({**frame, **event} for event in _events(message, turn.finish_reason, usage))
+    choice = {"index": 0, "message": message, "finish_reason": turn.finish_reason}
+    return json_answer(200, {**frame, "choices": [choice], "usage": usage})
+
+
+def _message(request: ModelRequest, turn: Turn) -> dict[str, Any]:
+    calls = [
+        {
+            "id": f"call_{request.turn}_{number}",
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "arguments": json.dumps(_place(dict(tool.arguments), request.workdir)),
+            },
+        }
+        for number, tool in enumerate(turn.tools, 1)
+    ]
+    message: dict[str, Any] = {"role": "assistant", "content": _place(turn.text, request.workdir) or None}
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _place(value: Any, workdir: str) -> Any:
+    """`value` with `{workdir}` filled in, in every string."""
+    if isinstance(value, str):
+        return value.replace("{workdir}", workdir)
+    if isinstance(value, dict):
+        return {key: _place(item, workdir) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_place(item, workdir) for item in value]
+    return value
+
+
+def _usage(request: ModelRequest, turn: Turn) -> dict[str, Any]:
+    said = sum(len(json.dumps(tool.arguments)) for tool in turn.tools) + len(turn.text)
+    usage = turn.usage or Usage(prompt_tokens=_tokens(len(request.body)), completion_tokens=_tokens(said))
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "cost": 0.0,
+    }
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // 4)
+
+
+def _events(message: dict[str, Any], finish_reason: str, usage: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The chunks of a streamed answer, in the order in which OpenAI sends them."""
+    yield _delta({"role": "assistant", "content": ""})
+    for piece in _pieces(message["content"] or ""):
+        yield _delta({"content": piece})
+    for index, call in enumerate(message.get("tool_calls", ())):
+        function = call["function"]
+        yield _delta({"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]})
+        for piece in _pieces(function["arguments"]):
+            yield _delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    yield _delta({}, finish_reason)
+    yield {"choices": [], "usage": usage}
+
+
+def _delta(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+
+def _pieces(text: str) -> list[str]:
+    size = max(1, min(_PIECE, (len(text) + 1) // 2))
+    return [text[start : start + size] for start in range(0, len(text), size)]
