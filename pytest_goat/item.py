@@ -60,7 +60,7 @@ class GoatItem(pytest.Item):
 
     def __init__(self, *, task: Task, model: str, epoch: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.trial = Trial(_trial_id(self.nodeid, task.id), self.nodeid, task, model, epoch)
+        self.trial = Trial(trial_id(self.nodeid, task.id), self.nodeid, task, model, epoch)
         self.result: TrialResult | None = None
         for tag in task.tags:
             self.add_marker(tag)
@@ -93,7 +93,7 @@ def _know_marker(config: pytest.Config, tag: str) -> None:
 _MARKERS = pytest.StashKey[set[str]]()
 
 
-def _trial_id(node_id: str, task_id: str) -> str:
+def trial_id(node_id: str, task_id: str) -> str:
     """A file name, readable and unique: the node id itself may hold what file systems refuse."""
     what = re.sub(r"[^A-Za-z0-9._+-]+", "-", node_id.rpartition("::")[2]).strip("-")
     digest = hashlib.sha256(node_id.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The pytest plugin: hooks that do nothing, and import nothing, until a prompt file or an option calls for it.
+"""The pytest plugin: hooks that do nothing, and import nothing, until a prompt file calls for it.
 
 What follows from the first prompt file on is `pytest_goat.session`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -24,9 +24,12 @@ PROMPT_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".md")
 RESULT_PROPERTY = "goat_result"
 """The user property in which a result travels from a worker, as JSON text."""
 
-SESSION = pytest.StashKey["GoatSession"]()
+GIVEN: pytest.StashKey[Goat] = pytest.StashKey()
+"""On the item of a test that has the `goat` fixture."""
+RUN_ID = pytest.StashKey[str]()
+SESSION: pytest.StashKey[GoatSession] = pytest.StashKey()
 SETTINGS = pytest.StashKey[Settings]()
-SUITES = pytest.StashKey["Suites"]()
+SUITES: pytest.StashKey[Suites] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             kind["action"] = "append"
         key = f"goat_{row.name}"
         group.addoption(option_name(row.name), dest=key, default=None, help=about["help"], **kind)
-        parser.addini(key, about["help"], type="args" if about["many"] else "string", default=None)
+        form: Literal["args", "string"] = "args" if about["many"] else "string"
+        parser.addini(key, about["help"], type=form, default=None)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,6 +77,26 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return GoatFile.from_parent(parent, path=file_path)
 
 
+class Incoming:
+    """Takes results off the reports: what else reads a report gets short properties only."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == RESULT_PROPERTY:
+                report.user_properties.remove((name, value))
+                session_of(self._config).reporting.add(str(value))
+                return
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Incoming(config), "goat-incoming")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Under `-n` the controller looks once whether everything is there, before any worker starts."""
@@ -84,19 +108,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """All workers of a run write into the same folder."""
-    goat = node.config.stash.get(SESSION, None)
-    if goat is not None:
-        node.workerinput["goat_run_id"] = goat.run_id
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Take the result off the report: what else reads it gets short properties only."""
-    for name, value in report.user_properties:
-        if name == RESULT_PROPERTY:
-            report.user_properties.remove((name, value))
-            report.goat_result = value  # type: ignore[attr-defined]
-            break
+    node.workerinput["goat_run_id"] = run_id_of(node.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -110,8 +122,10 @@ def goat(request: pytest.FixtureRequest) -> Iterator[Goat]:
     """Run an agent from a Python test: `r = goat.run("...", files={...}); assert r.exec("pytest -q").ok`."""
     from pytest_goat.fixture import Goat
 
-    with Goat(session_of(request.config), request.node.nodeid) as given:
-        yield given
+    session = session_of(request.config)
+    given = request.node.stash[GIVEN] = Goat(session, request.node)
+    yield given
+    given.close()
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -126,13 +140,25 @@ def settings_of(config: pytest.Config) -> Settings:
     return config.stash[SETTINGS]
 
 
+def run_id_of(config: pytest.Config) -> str:
+    """The id that all processes of this run share."""
+    if RUN_ID not in config.stash:
+        from pytest_goat.run_id import new_run_id
+
+        worker: dict[str, str] = getattr(config, "workerinput", {})
+        config.stash[RUN_ID] = worker.get("goat_run_id") or new_run_id()
+    return config.stash[RUN_ID]
+
+
 def session_of(config: pytest.Config) -> GoatSession:
     """The run of this process; it begins to exist with the first prompt file."""
     if SESSION not in config.stash:
         from pytest_goat.session import GoatSession
 
-        config.stash[SESSION] = goat = GoatSession(config, settings_of(config))
+        config.stash[SESSION] = goat = GoatSession(config, settings_of(config), run_id_of(config))
         config.pluginmanager.register(goat, "goat-session")
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(goat.reporting, "goat-reporting")
     return config.stash[SESSION]
 
 
@@ -145,10 +171,12 @@ def suites_of(config: pytest.Config) -> Suites:
 
 
 def _suites_named(config: pytest.Config) -> bool:
-    """Whether the command line names a suite, a folder of suites, or a prompt file: told without collecting."""
+    """Whether the command line names a suite, a folder of suites, or a prompt file; without collecting."""
     for word in config.args:
         path = Path(config.invocation_params.dir, str(word).split("::")[0])
-        if path.suffix in PROMPT_SUFFIXES or any((above / "goat.yaml").exists() for above in (path, *path.parents)):
+        if path.suffix in PROMPT_SUFFIXES or any(
+            (above / "goat.yaml").exists() for above in (path, *path.parents)
+        ):
             return True
         if path.is_dir() and any(path.glob("*/goat.yaml")):
             return True

@@ -6,34 +6,35 @@ workers start, whether everything is there. What becomes of the results is `pyte
 
 from __future__ import annotations
 
-import json
 import queue
 import shutil
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from pytest_goat.checks import describe_failure
 from pytest_goat.errors import UserError
+from pytest_goat.fixture import judged
 from pytest_goat.item import GoatItem, TrialError
-from pytest_goat.plugin import RESULT_PROPERTY
+from pytest_goat.plugin import GIVEN, RESULT_PROPERTY
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text
 from pytest_goat.report.junit import trial_properties
-from pytest_goat.result import Status, TrialResult
+from pytest_goat.reporting import REFUSED, Reporting
+from pytest_goat.result import TrialResult
 from pytest_goat.rig import default_parallel, make_rig, model_labels, preflight, secrets
 from pytest_goat.scheduler import Scheduler
 from pytest_goat.settings import Settings
 from pytest_goat.store.encode import json_text
-from pytest_goat.store.folder import FolderStore, RunFolder, new_run_id
+from pytest_goat.store.folder import FolderStore, RunFolder
 from pytest_goat.trial import Rig, Trial, TrialOutput
 
-REFUSED = "goat: "
-"""How the reason begins for which a worker stopped before its first trial."""
+T = TypeVar("T")
 
 
 class _Boundary(pytest.Item):
@@ -46,14 +47,15 @@ class _Boundary(pytest.Item):
 class GoatSession:
     """What a run has, and the hooks that execute its trials."""
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, run_id: str) -> None:
         self.config, self.settings = config, settings
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
-        self.run_id: str = (self.worker or {}).get("goat_run_id") or new_run_id()
+        self.run_id = run_id
         self.labels = model_labels(settings)
         self.redactor = Redactor(secrets(settings))
         self.store = FolderStore(config.rootpath / settings.results, self.redactor)
-        self.rig: Rig | None = None
+        self.reporting = Reporting(self.store, run_id, config, settings)
+        self._rig: Rig | None = None
         self.refused = False
         self._scheduler: Scheduler | None = None
         self._scratch: Path | None = None
@@ -71,14 +73,26 @@ class GoatSession:
             return 1
         return self.settings.parallel or default_parallel()
 
-    def start(self, trials: Sequence[Trial] = ()) -> Scheduler:
+    def start(self, trials: Sequence[Trial] = ()) -> Rig:
         """Start what trials need, once. Raises `UserError` when something is not there."""
-        if self._scheduler is None:
+        if self._rig is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="goat-"))
-            self.rig = make_rig(self.settings, self.run_id, self._scratch)
-            self._scheduler = Scheduler(self.rig, self._keep)
+            rig = make_rig(self.settings, self.run_id, self._scratch)
+            self._scheduler = Scheduler(rig, self._keep)
             self._scheduler.start()
-            self._scheduler.call(preflight(self.rig, self.settings, trials, worker=self.worker is not None))
+            self._scheduler.call(preflight(rig, self.settings, trials, worker=self.worker is not None))
+            self._rig = rig
+            if self.worker is None:
+                self.reporting.open(rig)
+        return self._rig
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` where trials run, and wait for its value."""
+        return self._running().call(work)
+
+    def _running(self) -> Scheduler:
+        if self._scheduler is None:
+            raise UserError("the run is over: a sandbox cannot be used after its test")
         return self._scheduler
 
     def preflight_controller(self) -> None:
@@ -92,7 +106,7 @@ class GoatSession:
 
     def close(self) -> None:
         """End trials that still run, their sandboxes, and everything that `start` made."""
-        scheduler, self._scheduler = self._scheduler, None
+        scheduler, self._scheduler, self._rig = self._scheduler, None, None
         if scheduler is not None:
             scheduler.stop()
         if self._scratch is not None:
@@ -101,7 +115,9 @@ class GoatSession:
 
     def result_of(self, trial: Trial) -> TrialResult:
         """The outcome of `trial`, which is executed now unless it has been already."""
-        future = self._futures.pop(trial.id, None) or self.start([trial]).submit(trial)
+        future = self._futures.pop(trial.id, None)
+        if future is None:
+            future = self._running().submit(trial)
         try:
             return future.result()
         except OSError as error:
@@ -138,8 +154,8 @@ class GoatSession:
 
         def start_next() -> None:
             item = next(waiting, None)
-            if item is not None and self._scheduler is not None:
-                future = self._scheduler.submit(item.trial, partial(finished.put, item))
+            if item is not None:
+                future = self._running().submit(item.trial, partial(finished.put, item))
                 self._futures[item.trial.id] = future
 
         for _ in range(self.parallel):
@@ -158,17 +174,28 @@ class GoatSession:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        result = item.result if isinstance(item, GoatItem) else None
-        if call.when == "call" and result is not None:
-            result = result.redacted(self.redactor)
-            report.user_properties.append((RESULT_PROPERTY, json_text(result.to_json())))
-            properties = trial_properties(result, self.folder.trial(result.trial_id))
-            item.user_properties.extend(properties)
-            report.user_properties.extend(properties)
+        if call.when == "call":
+            for result in self._results_of(item, call):
+                result = result.redacted(self.redactor)
+                report.user_properties.append((RESULT_PROPERTY, json_text(result.to_json())))
+                properties = trial_properties(result, self.folder.trial(result.trial_id))
+                item.user_properties.extend(properties)
+                report.user_properties.extend(properties)
         if call.excinfo is not None and call.excinfo.errisinstance(TrialError):
             # pytest reports as an error, not as a failure, what went wrong outside the call.
             report.when = "setup"
         return report
+
+    def _results_of(self, item: pytest.Item, call: pytest.CallInfo[None]) -> list[TrialResult]:
+        """The results that the test `item` has come to; those of a Python test are stored only now."""
+        if isinstance(item, GoatItem):
+            return [item.result] if item.result else []
+        if GIVEN not in item.stash:
+            return []
+        outputs = [judged(output, call) for output in item.stash[GIVEN].outputs]
+        for output in outputs:
+            self._keep(output)
+        return [output.result for output in outputs]
 
     def failure_text(self, result: TrialResult) -> str:
         """What the report of a trial that did not pass says."""
@@ -176,6 +203,7 @@ class GoatSession:
         return self.redactor.text(
             failure_text(
                 result,
+                checks=describe_failure(result.checks),
                 changes_diff=_read(folder / "changes.diff"),
                 stderr_tail=_read(folder / "stderr.txt"),
                 record_path=str(self.folder.trial(result.trial_id)),

@@ -6,19 +6,18 @@ import asyncio
 import dataclasses
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pytest_goat.agent.base import Agent, AgentInput, AgentOutcome
 from pytest_goat.checks import run_checks, score
-from pytest_goat.checks.base import CheckContext, CheckResult, Judge
-from pytest_goat.errors import Cause, GoatError, InfraError
-from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey, Usage
+from pytest_goat.checks.base import CheckContext, CheckResult
+from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError
+from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey
 from pytest_goat.report.diff import workspace_changes
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
-from pytest_goat.sandbox.base import MB, Backend, ExecResult, Files, Sandbox, SandboxLimits, SandboxSpec
-from pytest_goat.task import Task
+from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
+from pytest_goat.task import JudgeCheck, Task
 from pytest_goat.verdict import Evidence, Ruling, decide
 from pytest_goat.workspace import read_workspace
 
@@ -63,7 +62,8 @@ class Rig:
     gateway: Gateway
     retries: int = 1
     """Tries after an infrastructure error that came when the model had been called."""
-    judge: Callable[[TrialKey], Judge] | None = None
+    judge_model: str | None = None
+    """Answers the rubrics of `judge` checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,101 +98,90 @@ async def run_trial(trial: Trial, rig: Rig) -> TrialOutput:
 
 async def _attempt(trial: Trial, rig: Rig) -> TrialOutput:
     """One try: whatever happens, its sandbox and its endpoint are closed."""
-    steps = _Steps(trial, rig)
+    bench = Workbench(trial, rig)
     try:
-        return await steps.run()
-    except InfraError as error:
-        return await steps.failure(error.cause, str(error))
-    except GoatError as error:
-        return await steps.failure(Cause.INTERNAL, str(error))
-    except Exception as error:
-        return await steps.failure(Cause.INTERNAL, f"{type(error).__name__}: {error}")
+        return await execute(bench)
     finally:
-        await steps.close()
+        await bench.close()
 
 
-class _Steps:
-    """The steps of one attempt, and what is open meanwhile."""
+async def execute(bench: Workbench) -> TrialOutput:
+    """Take the trial of `bench` from its workspace to its verdict. Leaves closing to the caller.
+
+    Never raises but for cancellation.
+    """
+    try:
+        original = await bench.open()
+        work = await bench.work()
+        checks, after = await _check(bench, original, work)
+        return _output(bench, work, original, checks, after)
+    except InfraError as error:
+        ruling = Ruling(Status.ERROR, error.cause, str(error))
+    except Exception as error:
+        message = str(error) if isinstance(error, GoatError) else f"{type(error).__name__}: {error}"
+        ruling = Ruling(Status.ERROR, Cause.INTERNAL, message)
+    return TrialOutput(bench.result(ruling, await bench.seen()), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the agent did: how its command ended, what it says, what the gateway saw."""
+
+    executed: ExecResult
+    outcome: AgentOutcome
+    seen: Seen
+
+
+class Workbench:
+    """The sandbox and the endpoint of one attempt: opened, worked on by the agent, closed.
+
+    `open` and `work` raise `InfraError`; after them the sandbox stays as the agent left it until `close`.
+    """
 
     def __init__(self, trial: Trial, rig: Rig) -> None:
         self.trial, self.rig = trial, rig
-        self.started = datetime.now(UTC)
-        self.clock = time.monotonic()
-        self.phases = Phases()
-        task = trial.task
-        self.key = TrialKey(
-            rig.run_id, trial.id, task.id, trial.model, task.suite.root if task.suite else None
+        self._started = datetime.now(UTC)
+        self._clock = time.monotonic()
+        self._phases = Phases()
+        self._endpoint: Endpoint | None = None
+        self._sandbox: Sandbox | None = None
+
+    @property
+    def sandbox(self) -> Sandbox:
+        if self._sandbox is None:
+            raise SandboxError(Cause.SANDBOX_LOST, "the sandbox is closed")
+        return self._sandbox
+
+    async def open(self) -> dict[str, File]:
+        """Open the sandbox and put the workspace there; returns what was put."""
+        limits, agent = self.trial.task.limits, self.rig.agent
+        bounds = SandboxLimits(
+            memory=limits.memory_mb * MB, processes=limits.processes, disk=limits.disk_mb * MB
         )
-        self.endpoint: Endpoint = rig.gateway.open(self.key)
-        self.sandbox: Sandbox | None = None
+        attach = None
+        if agent.needs_model:
+            # Half the time of the task at most: a hung model is told from a slow agent.
+            self._endpoint = self.rig.gateway.open(trial_key(self.trial, self.rig.run_id), limits.timeout / 2)
+            attach = self._endpoint.attach
+        self._sandbox = await self.rig.backend.open(SandboxSpec(self.trial.id, bounds, agent.mounts, attach))
+        if self._endpoint is not None:
+            self._endpoint.set_workdir(self._sandbox.workdir)
+        original = read_workspace(self.trial.task)
+        await self._sandbox.put(original)
+        self.lap("open")
+        return original
 
-    async def run(self) -> TrialOutput:
-        task = self.trial.task
-        sandbox = self.sandbox = await self.rig.backend.open(self._spec())
-        self.endpoint.set_workdir(sandbox.workdir)
-        original = read_workspace(task)
-        await sandbox.put(original)
-        self._lap("open")
-        executed, outcome = await self._run_agent(sandbox)
-        seen = await self.endpoint.seen()
-        await self.endpoint.close()
-        self._lap("agent")
-        checks, after = await self._run_checks(sandbox, original, outcome)
-        self._lap("checks")
-        total, checks_pass = score(checks, task.threshold) if checks else (None, False)
-        ruling = decide(
-            Evidence(
-                outcome=outcome,
-                executed=executed,
-                seen=seen,
-                checks=checks,
-                score=total,
-                checks_pass=checks_pass,
-                max_turns=task.limits.max_turns,
-                needs_model=self.rig.agent.needs_model,
-            )
-        )
-        changed, diff = workspace_changes(original, after)
-        result = dataclasses.replace(
-            self._result(ruling, seen),
-            score=total,
-            unchecked=not checks and ruling.status is Status.PASSED,
-            checks=tuple(checks),
-            answer=outcome.answer[:ANSWER_MAX],
-            turns=outcome.turns if outcome.turns is not None else seen.turns,
-            changed=changed,
-            details=outcome.details,
-        )
-        artifacts = {
-            "trajectory.jsonl": outcome.trajectory,
-            "stdout.txt": executed.stdout,
-            "stderr.txt": executed.stderr,
-            "changes.diff": diff.encode(errors="replace"),
-        }
-        return TrialOutput(result, {name: data for name, data in artifacts.items() if data})
-
-    async def failure(self, cause: Cause, message: str) -> TrialOutput:
-        """The outcome of an attempt that infrastructure ended."""
-        seen = await self.endpoint.seen()
-        return TrialOutput(self._result(Ruling(Status.ERROR, cause, message), seen), {})
-
-    async def close(self) -> None:
-        try:
-            if self.sandbox is not None:
-                await self.sandbox.close()
-        finally:
-            await self.endpoint.close()
-
-    async def _run_agent(self, sandbox: Sandbox) -> tuple[ExecResult, AgentOutcome]:
-        agent, task = self.rig.agent, self.trial.task
+    async def work(self) -> Work:
+        """Run the agent within its limits, and take what it left."""
+        agent, task, sandbox = self.rig.agent, self.trial.task, self.sandbox
         given = AgentInput(
             task=task,
             trial_id=self.trial.id,
             workdir=sandbox.workdir,
             outdir=sandbox.outdir,
             model=self.trial.model,
-            base_url=self.endpoint.base_url,
-            api_key=self.endpoint.api_key,
+            base_url=self._endpoint.base_url if self._endpoint else "",
+            api_key=self._endpoint.api_key if self._endpoint else "",
         )
         command = agent.command(given)
         if command.files:
@@ -203,37 +192,36 @@ class _Steps:
             command.argv, stdin=command.stdin, env=command.env, timeout=task.limits.timeout
         )
         left = await sandbox.take(root=sandbox.outdir)
-        return executed, agent.outcome(given, executed, left.files)
+        seen = await self.seen()
+        await self._close_endpoint()
+        self.lap("agent")
+        return Work(executed, agent.outcome(given, executed, left.files), seen)
 
-    async def _run_checks(
-        self, sandbox: Sandbox, original: Files, outcome: AgentOutcome
-    ) -> tuple[list[CheckResult], Files]:
-        after = (await sandbox.take()).files
-        if not self.trial.task.checks:
-            return [], after
-        judge = self.rig.judge(self.key) if self.rig.judge else None
-        context = CheckContext(self.trial.task, sandbox, outcome.answer, original, judge)
-        return await run_checks(context), after
+    async def seen(self) -> Seen:
+        """What the gateway saw of this attempt so far."""
+        return await self._endpoint.seen() if self._endpoint else Seen()
 
-    def _spec(self) -> SandboxSpec:
-        limits = self.trial.task.limits
-        return SandboxSpec(
-            trial_id=self.trial.id,
-            limits=SandboxLimits(
-                memory=limits.memory_mb * MB, processes=limits.processes, disk=limits.disk_mb * MB
-            ),
-            mounts=self.rig.agent.mounts,
-            attach=self.endpoint.attach if self.rig.agent.needs_model else None,
-        )
+    async def close(self) -> None:
+        """End the sandbox and the endpoint."""
+        try:
+            if self._sandbox is not None:
+                await self._sandbox.close()
+        finally:
+            await self._close_endpoint()
 
-    def _lap(self, phase: str) -> None:
-        spent = self.phases.open + self.phases.agent + self.phases.checks
-        elapsed = time.monotonic() - self.clock
-        self.phases = dataclasses.replace(self.phases, **{phase: elapsed - spent})
+    async def _close_endpoint(self) -> None:
+        if self._endpoint is not None:
+            await self._endpoint.close()
 
-    def _result(self, ruling: Ruling, seen: Seen) -> TrialResult:
+    def lap(self, phase: str) -> None:
+        """Count the time since the last lap to `phase`, a field of `Phases`."""
+        spent = self._phases.open + self._phases.agent + self._phases.checks
+        elapsed = time.monotonic() - self._clock
+        self._phases = dataclasses.replace(self._phases, **{phase: elapsed - spent})
+
+    def result(self, ruling: Ruling, seen: Seen) -> TrialResult:
+        """The result as far as it does not depend on checks."""
         trial, task = self.trial, self.trial.task
-        usage = seen.usage if self.rig.agent.needs_model else Usage()
         return TrialResult(
             trial_id=trial.id,
             node_id=trial.node_id,
@@ -246,10 +234,74 @@ class _Steps:
             cause=ruling.cause,
             message=ruling.message,
             turns=seen.turns,
-            usage=usage,
+            usage=seen.usage,
             calls=seen.calls,
-            phases=dataclasses.replace(self.phases, total=time.monotonic() - self.clock),
-            started=self.started.isoformat(timespec="milliseconds"),
+            phases=dataclasses.replace(self._phases, total=time.monotonic() - self._clock),
+            started=self._started.isoformat(timespec="milliseconds"),
             tags=task.tags,
             source=str(task.source),
         )
+
+
+def trial_key(trial: Trial, run_id: str) -> TrialKey:
+    """Who the trial is to the gateway."""
+    task = trial.task
+    return TrialKey(run_id, trial.id, task.id, trial.model, task.suite.root if task.suite else None)
+
+
+async def _check(bench: Workbench, original: Files, work: Work) -> tuple[list[CheckResult], Files]:
+    """What the checks found, and the workspace as the agent left it."""
+    task, rig = bench.trial.task, bench.rig
+    after = (await bench.sandbox.take()).files
+    if not task.checks:
+        return [], after
+    judge: Endpoint | None = None
+    if rig.judge_model and any(isinstance(check, JudgeCheck) for check in task.checks):
+        key = dataclasses.replace(trial_key(bench.trial, rig.run_id), model=rig.judge_model)
+        judge = rig.gateway.open(key)
+    try:
+        answer = work.outcome.answer
+        context = CheckContext(task, bench.sandbox, answer, original, judge.ask if judge else None)
+        checks = await run_checks(context)
+    finally:
+        if judge is not None:
+            await judge.close()
+    bench.lap("checks")
+    return checks, after
+
+
+def _output(
+    bench: Workbench, work: Work, original: Files, checks: list[CheckResult], after: Files
+) -> TrialOutput:
+    task, outcome = bench.trial.task, work.outcome
+    total, checks_pass = score(checks, task.threshold) if checks else (None, False)
+    ruling = decide(
+        Evidence(
+            outcome=outcome,
+            executed=work.executed,
+            seen=work.seen,
+            checks=checks,
+            score=total,
+            checks_pass=checks_pass,
+            max_turns=task.limits.max_turns,
+            needs_model=bench.rig.agent.needs_model,
+        )
+    )
+    changed, diff = workspace_changes(original, after)
+    result = dataclasses.replace(
+        bench.result(ruling, work.seen),
+        score=total,
+        unchecked=not checks and ruling.status is Status.PASSED,
+        checks=tuple(checks),
+        answer=outcome.answer[:ANSWER_MAX],
+        turns=outcome.turns if outcome.turns is not None else work.seen.turns,
+        changed=changed,
+        details=outcome.details,
+    )
+    artifacts = {
+        "trajectory.jsonl": outcome.trajectory,
+        "stdout.txt": work.executed.stdout,
+        "stderr.txt": work.executed.stderr,
+        "changes.diff": diff.encode(errors="replace"),
+    }
+    return TrialOutput(result, artifacts)

@@ -36,6 +36,7 @@ INFRASTRUCTURE = frozenset(
         Cause.MODEL_TIMEOUT,
         Cause.BAD_REQUEST,
         Cause.REPLAY_MISS,
+        Cause.INTERNAL,
     }
 )
 """Ends of a model call that say nothing about the model."""
@@ -104,8 +105,8 @@ def _limit(evidence: Evidence) -> Cause | None:
     if evidence.executed.limit:
         return Cause.AGENT_CRASHED
     if last is not None:
-        if last.cause is Cause.CONTEXT_OVERFLOW:
-            return Cause.CONTEXT_OVERFLOW
+        if last.cause in (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL):
+            return last.cause
         if last.finish_reason == "length":
             return Cause.LENGTH_CUT
         if last.finish_reason in REFUSALS:

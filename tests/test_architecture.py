@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pytest_goat"
 
 LAYERS = (
-    ("errors", "redact"),
+    ("errors", "redact", "run_id"),
     ("settings",),
     ("task",),
     ("collect",),
@@ -31,7 +31,9 @@ LAYERS = (
     ("rig",),
     ("plugin",),
     ("item",),
-    ("session", "reporting", "fixture"),
+    ("reporting",),
+    ("fixture",),
+    ("session",),
     ("cli",),
 )
 """From first to last: a part imports only what stands before it, or its own modules."""
@@ -60,9 +62,7 @@ def part_of(path: Path) -> str:
 
 def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
     """Dotted names that a module imports; `top_level` leaves out those inside functions and for typing."""
-    tree = ast.parse(path.read_text())
-    nodes = _at_import(tree) if top_level else ast.walk(tree)
-    for node in nodes:
+    for node in _nodes(ast.parse(path.read_text()), top_level):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -70,14 +70,15 @@ def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _at_import(tree: ast.AST) -> Iterator[ast.AST]:
+def _nodes(tree: ast.AST, top_level: bool) -> Iterator[ast.AST]:
+    """What runs: what stands there for typing alone makes no edge."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         yield node
-        yield from _at_import(node)
+        yield from _nodes(node, top_level)
 
 
 def parts_imported(path: Path, *, top_level: bool = False) -> set[str]:

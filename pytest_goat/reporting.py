@@ -1,0 +1,170 @@
+"""What becomes of a run's results: record, summary, gates, exit code, terminal, JUnit.
+
+Lives where reports arrive: in the one process, or in the controller under `-n`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pytest_goat
+from pytest_goat.collect.suites import SUITE_FILE, Suites
+from pytest_goat.gate import Gate, evaluate, exit_code, ungated
+from pytest_goat.report.junit import suite_properties, write_junit
+from pytest_goat.report.summary import summarize
+from pytest_goat.report.terminal import summary_lines
+from pytest_goat.result import AgentInfo, Git, RunRecord, RunSummary, Status, TrialResult
+from pytest_goat.rig import model_labels
+from pytest_goat.settings import Settings
+from pytest_goat.store.folder import FolderStore
+from pytest_goat.task import GateRule
+from pytest_goat.trial import Rig
+
+REFUSED = "goat: "
+"""How the reason begins for which a worker stopped before its first trial."""
+
+
+class Reporting:
+    """Hears of every result, and says at the end what they come to."""
+
+    def __init__(self, store: FolderStore, run_id: str, config: pytest.Config, settings: Settings) -> None:
+        self._store, self._run_id, self._config, self._settings = store, run_id, config, settings
+        self._clock = time.monotonic()
+        self._results: list[TrialResult] = []
+        self._record: RunRecord | None = None
+        self._summary: RunSummary | None = None
+
+    def open(self, rig: Rig | None = None) -> None:
+        """Make the run's folder, once. Raises `UserError` where it cannot be written."""
+        if self._record is not None:
+            return
+        self._record = RunRecord(
+            run_id=self._run_id,
+            started=_now(),
+            argv=tuple(sys.argv),
+            settings=dataclasses.asdict(self._settings),
+            versions={
+                "pytest-goat": pytest_goat.__version__,
+                "pytest": pytest.__version__,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+            },
+            git=_git(self._config.rootpath),
+            models=model_labels(self._settings),
+            agent=AgentInfo(rig.agent.name, rig.agent.version) if rig else AgentInfo(self._settings.agent),
+            backend=rig.backend.description if rig else "",
+            gateway=rig.gateway.name if rig else "",
+        )
+        self._store.open_run(self._record)
+
+    def add(self, text: str) -> None:
+        """Take the result of a trial that has just ended, as JSON text."""
+        self.open()
+        self._results.append(TrialResult.from_json(json.loads(text)))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if _refused(self._config):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self._record is None:
+            return
+        gates = self._gates()
+        verdicts = evaluate(self._results, gates)
+        duration = time.monotonic() - self._clock
+        self._summary = summarize(self._results, run_id=self._run_id, gates=verdicts, duration=duration)
+        folder = self._store.run(self._run_id)
+        folder.write_summary(self._summary)
+        folder.write_record(dataclasses.replace(self._record, finished=_now()))
+        write_junit(folder.junit, self._results, self._summary)
+        self._tell_junit(self._summary)
+        if gates and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            ours = sum(result.status in (Status.FAILED, Status.ERROR) for result in self._results)
+            session.exitstatus = exit_code(
+                verdicts,
+                ungated_failures=bool(ungated(self._results, gates)),
+                other_failures=session.testsfailed > ours,
+            )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> Generator[None, None, None]:
+        """Speak last: the gates are what a reader of a CI log looks for."""
+        yield
+        if self._summary is None or not self._results:
+            return
+        terminalreporter.section("goat")
+        path = self._store.run(self._run_id).path
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        for line in summary_lines(
+            self._summary, results_path=str(shown), width=shutil.get_terminal_size().columns
+        ):
+            terminalreporter.write_line(line.text, **({line.style: True} if line.style else {}))
+
+    def _gates(self) -> list[Gate]:
+        settings = self._settings
+        found = []
+        if settings.min_pass_rate is not None:
+            rule = GateRule(settings.min_pass_rate, settings.max_errors, settings.gate_confidence)
+            found.append(Gate("--goat-min-pass-rate", rule))
+        suites = Suites(self._config.rootpath)
+        folders = {
+            folder
+            for name in {result.suite for result in self._results if result.suite}
+            for folder in (Path(name), *Path(name).parents)
+        }
+        for folder in sorted(folders):
+            root = self._config.rootpath / folder
+            suite = suites.of(root / SUITE_FILE)
+            gate = Gate.of_suite(suite) if suite and suite.root == root else None
+            if gate is not None:
+                found.append(gate)
+        return found
+
+    def _tell_junit(self, summary: RunSummary) -> None:
+        """Properties of the whole for `--junitxml`, whose plugin has no name to find it by."""
+        for plugin in self._config.pluginmanager.get_plugins():
+            add = getattr(plugin, "add_global_property", None)
+            if add is not None:
+                for name, value in suite_properties(summary):
+                    add(name, value)
+
+
+def _refused(config: pytest.Config) -> bool:
+    """Whether a worker stopped the run before its first trial: then the reason has been shown."""
+    controller: Any = config.pluginmanager.getplugin("dsession")
+    return str(getattr(controller, "shouldstop", "")).startswith(REFUSED)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(folder: Path) -> Git:
+    def ask(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words],  # noqa: S607 - the git of the PATH is meant
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = ask("rev-parse", "HEAD")
+        return Git(commit, bool(commit and ask("status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.TimeoutExpired):
+        return Git()
