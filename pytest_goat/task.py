@@ -136,6 +136,7 @@ class Suite:
     """Task keys, validated; those of enclosing suites are in it already."""
     ignore: tuple[str, ...] = ()
     """Globs, relative to `root`, of what holds no prompt files."""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +158,5 @@ class Task:
     solution: Solution | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     suite: Suite | None = None
+    description: str = ""
+    """For people."""

@@ -1,0 +1,123 @@
+"""JSON and JSON Lines -> values with lines.
+
+`json.loads` decides what JSON is. A second walk over text that is then known to be valid builds the values
+with their lines, and finds what `json` lets pass: keys given twice, NaN, halves of surrogate pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pytest_goat.collect.problems import Problems, Wrong
+from pytest_goat.collect.values import MAX_DEPTH, Table, check_text, too_deep
+
+_BETWEEN = re.compile(r"[ \t\r\n,:]*")
+
+
+def read_json(text: str, problems: Problems, first_line: int = 1) -> Any:
+    """The value of `text`, whose first line is `first_line` of the file; keys given twice go into `problems`.
+
+    Raises `Wrong`, with its line, where the text is not JSON that can be read here.
+    """
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Wrong(f"is not JSON: {error.msg}", _mend(error), first_line + error.lineno - 1) from None
+    except RecursionError:
+        raise too_deep(first_line) from None
+    except ValueError:  # the interpreter's own limit on the digits of an integer
+        raise Wrong(
+            "holds a number of thousands of digits", "write it as text, in quotes", first_line
+        ) from None
+    return _Walk(text, problems, first_line).value()
+
+
+def read_jsonl(text: str, problems: Problems) -> list[Any]:
+    """The values of all lines that are not blank. What is wrong with a line goes into `problems`."""
+    values = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                values.append(read_json(line, problems, number))
+            except Wrong as wrong:
+                problems.add(wrong.line, "", wrong.problem, wrong.mend)
+    return values
+
+
+class _Walk:
+    """Goes once over valid JSON, from left to right."""
+
+    def __init__(self, text: str, problems: Problems, line: int) -> None:
+        self._text = text
+        self._problems = problems
+        self._decode = json.JSONDecoder(parse_constant=self._constant).raw_decode
+        self._at = 0
+        self._line = line
+        self._line_at = 0
+        """Where in the text `_line` was last counted."""
+
+    def value(self, depth: int = 1) -> Any:
+        self._skip()
+        begin = self._text[self._at]
+        if begin not in "{[":
+            return self._leaf()
+        if depth > MAX_DEPTH:
+            raise too_deep(self._here())
+        self._at += 1
+        return self._table(depth) if begin == "{" else self._list(depth)
+
+    def _table(self, depth: int) -> Table:
+        table = Table(self._here())
+        lines = table.lines
+        while self._skip() != "}":
+            line = self._here()
+            key = self._leaf()
+            value = self.value(depth + 1)
+            if key in lines:
+                first = f"the first stands in line {lines[key]}: keep one of them"
+                self._problems.add(line, key, "is given twice", first)
+            else:
+                table[key] = value
+                lines[key] = line
+        self._at += 1
+        return table
+
+    def _list(self, depth: int) -> list[Any]:
+        items = []
+        while self._skip() != "]":
+            items.append(self.value(depth + 1))
+        self._at += 1
+        return items
+
+    def _leaf(self) -> Any:
+        value, self._at = self._decode(self._text, self._at)
+        if type(value) is str and not value.isascii():
+            check_text(value, self._here())
+        return value
+
+    def _skip(self) -> str:
+        """Go to what comes next, and say with which character it begins."""
+        between = _BETWEEN.match(self._text, self._at)
+        self._at = between.end() if between else self._at
+        return self._text[self._at]
+
+    def _here(self) -> int:
+        self._line += self._text.count("\n", self._line_at, self._at)
+        self._line_at = self._at
+        return self._line
+
+    def _constant(self, name: str) -> Any:
+        raise Wrong(f"holds {name}, which JSON does not have", "write a finite number", self._here())
+
+
+def _mend(error: json.JSONDecodeError) -> str:
+    around = error.doc[error.pos : error.pos + 1]
+    if around == "'":
+        return "JSON quotes with double quotes"
+    if around in ("}", "]") or "railing comma" in error.msg:
+        return "JSON allows no comma before a closing bracket"
+    if error.pos >= len(error.doc.rstrip()):
+        return "the file ends too early: close what is open"
+    return f"column {error.colno}: check it and what stands before it"

@@ -1,0 +1,137 @@
+"""Kinds of values that name files: of the workspace, and of the host beside the prompt file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_goat.collect.documents import read_text
+from pytest_goat.collect.kinds import Field, Schema, Spot, Text, mapping_schema, read_table, table, want_table
+from pytest_goat.collect.problems import Noted, Wrong
+from pytest_goat.collect.values import Table
+from pytest_goat.task import FileSource
+
+INSIDE = "write a path relative to the workspace, such as src/main.py"
+
+
+class WorkPath:
+    """A file of the workspace: relative, POSIX, with no way out."""
+
+    def read(self, value: Any, spot: Spot) -> str:
+        text = Text().read(value, spot)
+        path = PurePosixPath(text)
+        if path.is_absolute() or ".." in path.parts:
+            raise Wrong(f"{text} leads out of the workspace", INSIDE)
+        if not path.parts or text.endswith("/"):
+            raise Wrong(f"{text} is a folder", INSIDE)
+        return str(path)
+
+    def schema(self) -> Schema:
+        return {"type": "string", "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$)).*[^/]$"}
+
+
+class HostFile:
+    """A file beside the prompt file, read as its absolute path."""
+
+    def read(self, value: Any, spot: Spot) -> Path:
+        path = _beside(value, spot)
+        if not _is(path.is_file):
+            raise Wrong(f"there is no file {path}", _relative_to(spot))
+        return path
+
+    def schema(self) -> Schema:
+        return Text().schema()
+
+
+class HostText:
+    """A file beside the prompt file, read as its text."""
+
+    def read(self, value: Any, spot: Spot) -> str:
+        path = HostFile().read(value, spot)
+        try:
+            return Text().read(read_text(path), spot)
+        except Wrong as wrong:
+            raise Wrong(f"{path} {wrong.problem}", wrong.mend) from None
+
+    def schema(self) -> Schema:
+        return Text().schema()
+
+
+class HostFolder:
+    """A folder beside the prompt file, read as its absolute path."""
+
+    def read(self, value: Any, spot: Spot) -> Path:
+        path = _beside(value, spot)
+        if not _is(path.is_dir):
+            raise Wrong(f"there is no folder {path}", _relative_to(spot))
+        if Path(os.path.realpath(spot.home.path)).is_relative_to(path):
+            raise Wrong("holds the prompt file, checks and all", "keep the workspace in a folder of its own")
+        return path
+
+    def schema(self) -> Schema:
+        return Text().schema()
+
+
+FROM = table(Field("from", HostFile(), "File beside the prompt file; an executable one stays so."))
+
+
+class Files:
+    """Workspace paths with their content: text, or `{from: a file beside the prompt file}`."""
+
+    def read(self, value: Any, spot: Spot) -> dict[str, FileSource]:
+        given = want_table(value, "write {path: text} or {path: {from: file}}")
+        found: dict[str, FileSource] = {}
+        for key, content in given.items():
+            here = spot.key(given, key)
+            try:
+                path = WorkPath().read(key, here)
+                if path in found:
+                    raise Wrong(f"is {path} again", "keep one of them")
+                found[path] = self._content(content, here)
+            except Wrong as wrong:
+                here.note(wrong)
+        if len(found) < len(given):
+            raise Noted
+        for path in found:
+            for parent in PurePosixPath(path).parents:
+                if str(parent) in found:
+                    raise Wrong(f"has {parent} as a file and as the folder of {path}", "rename one of them")
+        return found
+
+    def _content(self, content: Any, spot: Spot) -> FileSource:
+        if not isinstance(content, Table):
+            return Text(empty=True).read(content, spot)
+        values = read_table(content, FROM, spot, "a file")
+        if not values:
+            raise Wrong("is an empty mapping", "write text, or {from: a file beside the prompt file}")
+        path: Path = values["from"]
+        return path
+
+    def schema(self) -> Schema:
+        content = {"anyOf": [{"type": "string"}, mapping_schema(FROM) | {"required": ["from"]}]}
+        return {"type": "object", "propertyNames": WorkPath().schema(), "additionalProperties": content}
+
+
+def _relative_to(spot: Spot) -> str:
+    return f"write a path relative to {spot.home.folder.absolute()}"
+
+
+def _is(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except OSError:  # a name too long, a folder that may not be entered
+        return False
+
+
+def _beside(value: Any, spot: Spot) -> Path:
+    """The real path that `value`, relative to the prompt file, leads to."""
+    text = Text().read(value, spot)
+    if Path(text).is_absolute():
+        raise Wrong(f"{text} is absolute", _relative_to(spot))
+    path = Path(os.path.realpath(spot.home.folder / text))
+    root = Path(os.path.realpath(spot.home.root))
+    if not path.is_relative_to(root):
+        raise Wrong(f"{text} leads out of {root}", "keep the files of a suite below its folder")
+    return path
