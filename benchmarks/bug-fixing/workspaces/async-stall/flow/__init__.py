@@ -1,0 +1,5 @@
+"""Many items, few workers."""
+
+from flow.running import run
+
+__all__ = ["run"]

@@ -1,0 +1,22 @@
+"""One listener's wish to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bus.bus import Bus
+
+
+@dataclass
+class Subscription:
+    bus: Bus
+    event: str
+    listener: Callable[..., Any]
+    priority: int = 0
+    once: bool = False
+
+    def cancel(self) -> None:
+        self.bus.remove(self)

@@ -1,0 +1,5 @@
+"""Where links may lead."""
+
+
+def allowed(target: str) -> bool:
+    return not target.startswith("javascript:")
