@@ -35,15 +35,14 @@ def workspace_changes(before: Files, after: Files) -> tuple[dict[str, str], str]
     return changed, _bounded(_file_diffs(changed, before, after))
 
 
-def _bounded(parts: Iterator[str]) -> str:
+def _bounded(lines: Iterator[str]) -> str:
     text, room = [], MAX_CHARS
-    for part in parts:
-        if len(part) > room:
-            whole_lines = part[:room].rpartition("\n")[0]
-            text.append(f"{whole_lines}\n[... the diff goes on, cut at {MAX_CHARS // 1024} kB ...]\n")
+    for line in lines:
+        room -= len(line)
+        if room < 0:
+            text.append(f"[... the diff goes on, cut at {MAX_CHARS // 1024} kB ...]\n")
             break
-        text.append(part)
-        room -= len(part)
+        text.append(line)
     return "".join(text)
 
 

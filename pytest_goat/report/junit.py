@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from pytest_goat.checks import describe_failure
 from pytest_goat.report.failure import attempt_lines, headline
 from pytest_goat.report.text import clean, label, tail
 from pytest_goat.result import Group, RunSummary, Status, TrialResult
@@ -102,18 +103,10 @@ def _case(result: TrialResult, run_id: str) -> ET.Element:
     if tag := tags.get(result.status):
         cause = result.cause.value if result.cause else result.status.value
         outcome = ET.SubElement(case, tag, type=cause, message=_valid(headline(result)))
-        outcome.text = _valid(clean(_story(result)))
+        outcome.text = _valid(clean("\n".join([*attempt_lines(result), describe_failure(result.checks)])))
     if result.answer:
         ET.SubElement(case, "system-out").text = _valid(tail(clean(result.answer), ANSWER_LINES))
     return case
-
-
-def _story(result: TrialResult) -> str:
-    lines = attempt_lines(result)
-    for check in result.checks:
-        if not check.passed:
-            lines += [check.name, f"  expected: {check.expected}", f"  seen: {check.error or check.seen}"]
-    return "\n".join(lines)
 
 
 def _counts(results: Sequence[TrialResult]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import indent
 
 from pytest_goat.report.failure import attempt_lines, headline, usage_line
 from pytest_goat.report.terminal import summary_lines
@@ -94,7 +95,7 @@ def _trials(results: Sequence[TrialResult], full: bool, width: int) -> list[str]
         if result.status is not Status.PASSED or result.message:
             lines.append(f"  {headline(result)}")
         if full:
-            lines += [f"    {line}" for line in _detail(result)]
+            lines += [f"    {line}".rstrip() for line in _detail(result)]
     return lines
 
 
@@ -115,7 +116,8 @@ def _detail(result: TrialResult) -> list[str]:
     for check in result.checks:
         lines.append(f"check {'passed' if check.passed else 'FAILED'}: {clean(check.name)} ({check.score:g})")
         shown = (("expected", check.expected), ("seen", check.error or check.seen))
-        lines += [f"  {word}: {line}" for word, text in shown if text for line in clean(text).splitlines()]
+        for word, text in shown:
+            lines += indent(f"{word}: {clean(text)}", "  ").splitlines() if text else []
     for number, call in enumerate(result.calls, 1):
         ended = f"{call.cause.value}: {clean(call.message)}" if call.cause else call.finish_reason or "ended"
         spent = f"{tokens(call.usage)} tokens, {seconds(call.duration)}"
