@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pytest_goat.checks import describe_failure
 from pytest_goat.errors import Cause
 from pytest_goat.report.advice import ADVICE
 from pytest_goat.report.text import clean, count, money, seconds, tail, tokens
@@ -31,18 +30,20 @@ def headline(result: TrialResult) -> str:
 def failure_text(
     result: TrialResult,
     *,
+    checks: str = "",
     changes_diff: str = "",
     stderr_tail: str = "",
     record_path: str = "",
 ) -> str:
     """All that someone needs who wonders why a trial failed, or ended as an error.
 
-    `changes_diff`: unified diff of the workspace; `stderr_tail`: the end of what the agent wrote there;
-    `record_path`: where the stored record is. What the sandbox produced is made safe to print.
+    `checks`: the block on the checks that failed; `changes_diff`: unified diff of the workspace;
+    `stderr_tail`: the end of what the agent wrote there; `record_path`: where the stored record is. What the
+    sandbox produced is made safe to print.
     """
     blocks = [headline(result)]
-    if checks := describe_failure(result.checks):
-        blocks.append(clean(checks))
+    if checks:
+        blocks.append(clean(checks).strip("\n"))
     blocks += [*_attempts(result), *_output(result.answer, stderr_tail), *_changes(result, changes_diff)]
     last = [usage_line(result)]
     if result.cause and result.cause is not Cause.CHECKS_FAILED:

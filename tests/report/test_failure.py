@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pytest_goat.checks import describe_failure
 from pytest_goat.checks.base import CheckResult
 from pytest_goat.errors import Cause
 from pytest_goat.gateway.base import Usage
@@ -66,6 +67,7 @@ def test_the_first_line_says_it_all(fields: dict[str, Any], expected: str) -> No
 def test_a_failure_shows_checks_output_changes_usage_and_record() -> None:
     text = failure_text(
         FAILED,
+        checks=describe_failure(FAILED.checks),
         changes_diff="--- /dev/null\n+++ b/reverse.py\n@@ -0,0 +1,1 @@\n+x\n",
         stderr_tail="a warning",
         record_path=".goat/results/r/trials/t.json",
@@ -128,7 +130,7 @@ def hostile(text: str) -> TrialResult:
     "code", ["\x1b[2J", "\x1b]0;title\x07", "\x1b]8;;http://x\x1b\\", "\x9b2J", "\x07", "\u202e"]
 )
 def test_an_agent_cannot_steer_the_terminal(code: str) -> None:
-    text = failure_text(hostile(f"before{code}after"), changes_diff=code, stderr_tail=code)
+    text = failure_text(hostile(f"before{code}after"), changes_diff=code, stderr_tail=code, checks=code)
     assert "before" in text
     assert "after" in text
     assert all(character.isprintable() or character == "\n" for character in text)
