@@ -154,22 +154,22 @@ class FolderStore:
         near = difflib.get_close_matches(name, runs, n=3) or runs[:3]
         raise UserError(f"no run {name!r} in {self.root}. Near ones: {', '.join(near)}")
 
-    def record(self, run_id: str) -> RunRecord:
-        """What a run was; little more than its id when that cannot be read."""
-        return _read(self.run(run_id).path, "run.json", RunRecord.from_json, []) or RunRecord(run_id)
-
-    def summary(self, run_id: str) -> RunSummary | None:
-        """What came out of a run; None when it was killed, or its summary cannot be read."""
-        return _read(self.run(run_id).path, "summary.json", RunSummary.from_json, [])
-
     def load(self, run_id: str) -> StoredRun:
         """All of a run. A file that cannot be read is reported in the answer, never an error."""
+        return self._load(run_id, every_trial=True)
+
+    def glance(self, run_id: str) -> StoredRun:
+        """A run for a list of many: as `load`, but where there is a summary, trials are not read."""
+        return self._load(run_id, every_trial=False)
+
+    def _load(self, run_id: str, *, every_trial: bool) -> StoredRun:
         path = self.run(run_id).path
         problems: list[str] = []
         record = _read(path, "run.json", RunRecord.from_json, problems) or RunRecord(run_id)
-        names = sorted(f"trials/{file.name}" for file in path.glob("trials/*.json") if file.is_file())
-        results = [_read(path, name, TrialResult.from_json, problems) for name in names]
         summary = _read(path, "summary.json", RunSummary.from_json, problems)
+        wanted = every_trial or summary is None
+        names = sorted(file.name for file in path.glob("trials/*.json") if file.is_file()) if wanted else ()
+        results = [_read(path, f"trials/{name}", TrialResult.from_json, problems) for name in names]
         return StoredRun(record, tuple(r for r in results if r), summary, tuple(problems))
 
 

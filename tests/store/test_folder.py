@@ -157,6 +157,17 @@ def test_a_killed_run_is_read_as_far_as_it_came(store: FolderStore) -> None:
     assert summary_of(stored).totals.passed == 1
 
 
+def test_a_glance_reads_trials_only_without_a_summary(store: FolderStore) -> None:
+    folder = store.open_run(RunRecord("run"))
+    result = make_result()
+    folder.write_trial(result)
+    assert store.glance("run") == store.load("run")
+    folder.write_summary(summarize([result]))
+    glance = store.glance("run")
+    assert glance.results == ()
+    assert summary_of(glance) == summary_of(store.load("run"))
+
+
 def test_files_that_cannot_be_read_are_reported(store: FolderStore) -> None:
     folder = store.open_run(RunRecord("run"))
     good = make_result("good")
@@ -171,7 +182,7 @@ def test_files_that_cannot_be_read_are_reported(store: FolderStore) -> None:
     assert stored.record == RunRecord("run")
     assert stored.summary is None
     names = [problem.partition(": ")[0] for problem in stored.unreadable]
-    assert names == ["run.json", "trials/bytes.json", "trials/cut.json", "trials/other.json", "summary.json"]
+    assert names == ["run.json", "summary.json", "trials/bytes.json", "trials/cut.json", "trials/other.json"]
 
 
 def test_death_in_the_middle_of_a_write_leaves_no_half_file(store: FolderStore) -> None:
