@@ -1,32 +1,51 @@
-"""The local backend: chooses the isolation, keeps the launcher, opens sandboxes."""
+"""The local backend: chooses the isolation, keeps the launcher and a few spare inits, opens sandboxes."""
 
 from __future__ import annotations
 
-import os
+import asyncio
+import collections
+import contextlib
+import resource
 import socket
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import dataclass
 
-from pytest_goat.sandbox.base import SandboxSpec
-from pytest_goat.sandbox.local import host, wire
+from pytest_goat.errors import Cause, SandboxError, UserError
+from pytest_goat.sandbox.base import MB, SandboxLimits, SandboxSpec
+from pytest_goat.sandbox.local import canary, host, layout
+from pytest_goat.sandbox.local.cgroup import MemoryGroup, MemoryGroups
 from pytest_goat.sandbox.local.channel import Channel
 from pytest_goat.sandbox.local.identity import sandbox_id
-from pytest_goat.sandbox.local.sandbox import LocalSandbox
+from pytest_goat.sandbox.local.launch import Launcher, close_all
+from pytest_goat.sandbox.local.sandbox import LocalSandbox, Parts
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
 _SPARES = 2
+"""Inits that wait, isolated already, so that opening a sandbox does not wait for the kernel."""
+_OPEN_TIMEOUT = 60.0
+"""Seconds; far more than a burst of a thousand takes."""
+_OPEN_FILES = 65536
+
+
+@dataclass(slots=True)
+class _Spare:
+    channel: Channel
+    group: MemoryGroup | None
 
 
 class LocalBackend:
-    """Makes sandboxes on this machine."""
+    """Makes sandboxes on this machine.
+
+    `engine` is "ns", "landlock", or "auto" for the best there is. `unsafe` allows none at all where neither
+    is to be had; engine "none" asks for that outright, and needs `unsafe`.
+    """
 
     def __init__(self, engine: str = "auto", unsafe: bool = False) -> None:
-        self._engine, self._unsafe = engine, unsafe
-        self._description = ""
+        self._engines = _engines(engine, unsafe)
         self._owner = sandbox_id()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._open: set[LocalSandbox] = set()
+        self._description = ""
+        self._launcher: Launcher | None = None
+        self._groups: MemoryGroups | None = None
+        self._spares: collections.deque[_Spare] = collections.deque()
+        self._opened: set[LocalSandbox] = set()
 
     @property
     def name(self) -> str:
@@ -37,70 +56,148 @@ class LocalBackend:
         return self._description
 
     async def start(self) -> None:
-        keeper, keeper_there = wire.pair()
-        zygote, zygote_there = wire.pair()
-        with keeper_there, zygote_there:
-            fds = (keeper_there.fileno(), zygote_there.fileno())
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, fds)],
-                env={},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=fds,
-                start_new_session=True,
-            )
-        self._keeper, self._zygote = Channel(keeper), Channel(zygote)
+        """Choose the isolation by trying it. Raises `UserError`, with the mend, where none holds."""
+        _raise_open_files()
+        self._groups = MemoryGroups.probe()
         shown = host.view()
-        self._keeper.send(
-            {"host_id": self._owner, "trees": shown.trees, "links": shown.links, "memory_files": False}
+        refusals: dict[str, str] = {}
+        for engine in self._engines:
+            try:
+                await self._start_engine(engine, shown)
+            except SandboxError as error:
+                refusals[engine] = str(error).removeprefix("local sandbox: ")
+                await self.stop()
+            else:
+                self._description = self._describe(engine)
+                return
+        raise UserError(canary.refusal(refusals))
+
+    async def _start_engine(self, engine: str, shown: host.HostView) -> None:
+        settings = {
+            "engine": engine,
+            "host_id": self._owner,
+            "trees": shown.trees,
+            "links": shown.links,
+            "memory_files": self._groups is not None,
+        }
+        self._launcher = await Launcher.start(settings)
+        self._fill_spares()
+        await canary.check(self.open)
+
+    def _describe(self, engine: str) -> str:
+        limits = SandboxLimits()
+        memory = f"mem {limits.memory // MB}M {'cgroup' if self._groups else 'watchdog'}"
+        return (
+            f"local/{engine} (user,mnt,pid,net,ipc ns + seccomp, uid {layout.INNER_ID}->{self._owner}, "
+            f"{memory}, pids {limits.processes}, net gateway-only)"
         )
-        await self._zygote.receive()
-        self._description = "local/ns"
 
     async def open(self, spec: SandboxSpec) -> LocalSandbox:
-        control, there = wire.pair()
-        channel = Channel(control)
-        with there:
-            self._zygote.send({}, [there.fileno()])
+        """A fresh sandbox, furnished as `spec` says."""
+        try:
+            spare = self._spares.popleft() if self._spares else self._spawn()
+            self._fill_spares()
+        except OSError as error:
+            raise SandboxError(Cause.SANDBOX_LIMIT, f"local sandbox: {error} (see ulimit -n)") from error
+        try:
+            async with asyncio.timeout(_OPEN_TIMEOUT):
+                sandbox = await self._furnish(spare, spec)
+        except TimeoutError as error:
+            self._drop(spare)
+            raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: it did not open in time") from error
+        except BaseException:
+            self._drop(spare)
+            raise
+        self._opened.add(sandbox)
+        return sandbox
+
+    async def _furnish(self, spare: _Spare, spec: SandboxSpec) -> LocalSandbox:
+        request = {
+            "limits": _limits(spec.limits, watched=spare.group is None),
+            "sources": [mount.source for mount in spec.mounts],
+            "targets": [mount.target for mount in spec.mounts],
+            "listen": spec.attach is not None,
+        }
         trees: list[int] = []
         try:
             for mount in spec.mounts:
-                trees += (await self._keeper.request({"tree": mount.source}))[1]
-            request = {
-                "limits": self._limits(spec),
-                "mounts": [mount.target for mount in spec.mounts],
-                "listen": spec.attach is not None,
-            }
-            _, (box, process, *listener) = await channel.request(request, trees)
-        except BaseException:
-            channel.close()
-            raise
+                trees.append(await self._running().tree(mount.source))
+            answer, (box, process, *listener) = await spare.channel.request(request, trees)
         finally:
-            for tree in trees:
-                os.close(tree)
+            close_all(trees)
         if spec.attach is not None:
             spec.attach(socket.socket(fileno=listener[0]), True)
-        sandbox = LocalSandbox(
-            channel, box, process, self._owner, spec.limits, f"{sys.prefix}/bin", self._open.discard
-        )
-        self._open.add(sandbox)
-        return sandbox
+        if spare.group is not None:
+            spare.group.limit(spec.limits.memory)
+        parts = Parts(spare.channel, box, process, spare.group)
+        return LocalSandbox(parts, answer["root"], self._owner, spec.limits, self._forget)
 
-    def _limits(self, spec: SandboxSpec) -> dict[str, int]:
-        limits = spec.limits
-        return {
-            "memory": limits.memory,
-            "processes": limits.processes,
-            "file_size": limits.file_size,
-            "disk": limits.disk,
-            "open_files": limits.open_files,
-            "watch_memory": limits.memory,
-        }
+    def _spawn(self) -> _Spare:
+        group = self._groups.make() if self._groups is not None else None
+        members = [group.open_members()] if group is not None else []
+        try:
+            return _Spare(self._running().spawn(members), group)
+        finally:
+            close_all(members)
+
+    def _fill_spares(self) -> None:
+        while len(self._spares) < _SPARES:
+            self._spares.append(self._spawn())
+
+    def _drop(self, spare: _Spare) -> None:
+        spare.channel.close()
+        self._discard(spare.group)
+
+    def _forget(self, sandbox: LocalSandbox, group: MemoryGroup | None) -> None:
+        self._opened.discard(sandbox)
+        self._discard(group)
+
+    def _discard(self, group: MemoryGroup | None) -> None:
+        if group is not None and self._groups is not None:
+            self._groups.discard(group)
+
+    def _running(self) -> Launcher:
+        if self._launcher is None:
+            raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: the backend is not started")
+        return self._launcher
 
     async def stop(self) -> None:
-        for sandbox in list(self._open):
+        """Close every sandbox still open, and end the launcher."""
+        for sandbox in list(self._opened):
             await sandbox.close()
-        if self._process is not None:
-            self._keeper.close()
-            self._zygote.close()
-            self._process.wait()
+        if self._launcher is not None:
+            self._launcher.stop()
+            self._launcher = None
+        while self._spares:
+            self._drop(self._spares.popleft())
+
+
+def _engines(engine: str, unsafe: bool) -> list[str]:
+    if engine == "auto":
+        return ["ns", "landlock", *(["none"] if unsafe else [])]
+    if engine not in ("ns", "landlock", "none"):
+        raise UserError(f"local sandbox: no engine {engine!r}; there are auto, ns and landlock")
+    if engine == "none" and not unsafe:
+        raise UserError("local sandbox: engine 'none' isolates nothing: it needs --goat-unsafe-local")
+    return [engine]
+
+
+def _limits(limits: SandboxLimits, *, watched: bool) -> dict[str, int]:
+    return {
+        "memory": limits.memory,
+        "watch_memory": limits.memory if watched else 0,
+        "processes": limits.processes,
+        "file_size": limits.file_size,
+        "disk": limits.disk,
+        "volatile": limits.disk // 4,
+        "open_files": limits.open_files,
+    }
+
+
+def _raise_open_files() -> None:
+    """An open sandbox holds three descriptors, six while a command runs: the usual 1024 are few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,7 +1,7 @@
-"""The init of a sandbox: serves `open` and `exec` on its socket until the harness hangs up.
+"""The init of a sandbox: serves `open` once, then `exec`, on its socket until the harness hangs up.
 
-It is the only process of a sandbox that lives on between commands, and the only one with any privilege.
-After every command it ends whatever that left running, before it answers.
+It is the only process of a sandbox that lives on between commands. It confines itself before the first command
+and starts commands that inherit that. After every command it ends whatever that left running, before it answers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -25,14 +26,24 @@ _WATCH_INTERVAL = 0.05
 class Cell(Protocol):
     """What confines the commands of one sandbox: one class a tier."""
 
+    preexec: Callable[[], None] | None
+    """What a forked child has still to do before it becomes a command."""
+
     def open(self, message: wire.Message, fds: Sequence[int]) -> tuple[wire.Message, list[int]]:
-        """Furnish the sandbox as the harness wants it; returns the answer."""
+        """Furnish the sandbox as the harness wants it.
+
+        The answer says the `root` below which its folders are, and has descriptors of the folder that holds
+        workspace and records, of the init's process, and of the listener where one was wanted.
+        """
+
+    def confine(self) -> None:
+        """Give up everything that is not needed from now on."""
+
+    def started(self, pid: int) -> None:
+        """Let the kernel end this command, before anything else, when memory runs out."""
 
     def refresh(self) -> None:
         """Make home and tmp empty again, where they are not."""
-
-    def confine(self, limits: wire.Message) -> None:
-        """In the child that is to become a command: give up everything."""
 
     def memory(self) -> int:
         """Bytes that the processes of the sandbox use now."""
@@ -46,14 +57,15 @@ def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
     try:
         cell = make_cell()
         message, fds = wire.receive(control)
-        limits = message["limits"]
         answer, given = cell.open(message, fds)
         wire.send(control, answer, given)
-        _close(fds + given)
-        runner = _Runner(control, cell, limits)
+        for fd in fds + given:
+            os.close(fd)
+        cell.confine()
+        runner = _Runner(control, cell, message["limits"]["watch_memory"])
         while True:
-            message, fds = wire.receive(control)
-            wire.send(control, runner.run(message, fds))
+            request, streams = wire.receive(control)
+            wire.send(control, runner.run(request, streams))
             cell.refresh()
     except EOFError:
         pass  # closed: with this process everything in the sandbox ends
@@ -61,16 +73,11 @@ def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
         wire.send(control, {"error": str(error)})
 
 
-def _close(fds: Sequence[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-
-
 class _Runner:
     """Runs one command at a time."""
 
-    def __init__(self, control: socket.socket, cell: Cell, limits: wire.Message) -> None:
-        self._control, self._cell, self._limits = control, cell, limits
+    def __init__(self, control: socket.socket, cell: Cell, watch_memory: int) -> None:
+        self._control, self._cell, self._watch_memory = control, cell, watch_memory
         self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -81,57 +88,57 @@ class _Runner:
     def run(self, request: wire.Message, streams: Sequence[int]) -> wire.Message:
         """Run a command to its end and return how it ended, when all it started is dead."""
         started = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            self._become(request, streams)
-        _close(streams)
-        status, reason = self._wait(child, started + request["timeout"])
+        reason = ""
+        command = self._start(request, streams)
+        if isinstance(command, int):
+            code = command
+        else:
+            self._cell.started(command.pid)
+            code, reason = self._wait(command.pid, started + request["timeout"])
+            command.returncode = code  # it is reaped already
         self._cell.end_all()
-        code = -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
         return {"exit_code": code, "reason": reason, "duration": time.monotonic() - started}
 
-    def _wait(self, child: int, deadline: float) -> tuple[int | None, str]:
-        """The wait status of `child`, or None and why it has to be ended."""
-        watched = self._limits["watch_memory"]
+    def _start(self, request: wire.Message, streams: Sequence[int]) -> subprocess.Popen[bytes] | int:
+        """The started command, or the exit code that a shell would give."""
+        stdin, stdout, stderr = streams
+        try:
+            return subprocess.Popen(
+                request["argv"],
+                env=request["env"],
+                cwd=request["cwd"],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                preexec_fn=self._cell.preexec,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            problem = f"{request['argv'][0]}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            with contextlib.suppress(OSError):  # when nobody reads, the exit code says it
+                os.write(stderr, f"{problem}\n".encode(errors="replace"))
+            return _NOT_FOUND if missing else _NOT_EXECUTABLE
+        finally:
+            for fd in streams:
+                os.close(fd)
+
+    def _wait(self, child: int, deadline: float) -> tuple[int, str]:
+        """The exit code of `child`, and why it has to be ended ("" when it ended)."""
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
-                return None, "timeout"
-            events = dict(self._poll.poll((min(left, _WATCH_INTERVAL) if watched else left) * 1000))
+                return -signal.SIGKILL, "timeout"
+            pause = min(left, _WATCH_INTERVAL) if self._watch_memory else left
+            events = dict(self._poll.poll(pause * 1000))
             if self._control.fileno() in events:
                 raise EOFError("the harness hung up")
             if self._woken in events:
                 os.read(self._woken, 512)
             if (status := _reap(child)) is not None:
-                return status, ""
-            if watched and self._cell.memory() > watched:
-                return None, "memory"
-
-    def _become(self, request: wire.Message, streams: Sequence[int]) -> None:
-        """Turn this forked child into the command. Never returns."""
-        code = _NOT_EXECUTABLE
-        try:
-            os.setsid()
-            for target, fd in enumerate(streams):
-                os.dup2(fd, target)
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            os.chdir(request["cwd"])
-            self._cell.confine(self._limits)
-            os.execvpe(request["argv"][0], request["argv"], request["env"])  # noqa: S606 - no shell is the point
-        except FileNotFoundError as error:
-            code = _NOT_FOUND
-            _complain(f"{error.filename or request['argv'][0]}: not found\n")
-        except BaseException as error:
-            _complain(f"{request['argv'][0]}: {error}\n")
-        finally:
-            os._exit(code)
-
-
-def _complain(text: str) -> None:
-    with contextlib.suppress(OSError):  # when nobody reads, the exit code says it
-        os.write(2, text.encode(errors="replace"))
+                return os.waitstatus_to_exitcode(status), ""
+            if self._watch_memory and self._cell.memory() > self._watch_memory:
+                return -signal.SIGKILL, "memory"
 
 
 def _reap(child: int) -> int | None:

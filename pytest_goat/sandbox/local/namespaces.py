@@ -7,10 +7,12 @@ Three processes share the work, each with less than the one before:
 * the *zygote* is process 1 of an outer pid namespace. It has an unused user id, and for a root only the
   template: a minimal read-only system;
 * the *init* of each sandbox is forked from the zygote. It is process 1 of the sandbox's own pid namespace and
-  has own mount, network and IPC namespaces.
+  has own mount, network and IPC namespaces. Once these are furnished it enters a user namespace that owns none
+  of them and gives up every capability, before the first command: nothing in a sandbox has any privilege, and
+  capabilities won there would be worth nothing. The kernel counts processes by user namespace too, so
+  RLIMIT_NPROC holds for each sandbox alone.
 
-A command gets a user namespace of its own beside that, which owns none of the others: capabilities in it
-would be worth nothing. The kernel counts processes by it too, so RLIMIT_NPROC holds for each sandbox.
+Between commands home and tmp are mounted anew; the zygote does that, from outside, when the init asks.
 """
 
 from __future__ import annotations
@@ -50,9 +52,9 @@ def enter_user_namespace(host_id: int) -> None:
     if host_id == os.geteuid():
         gid = os.getegid()
         syscalls.unshare(syscalls.CLONE_NEWUSER)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/gid_map", f"{layout.INNER_ID} {gid} 1")
-        _write("/proc/self/uid_map", f"{layout.INNER_ID} {host_id} 1")
+        write_to("/proc/self/setgroups", "deny")
+        write_to("/proc/self/gid_map", f"{layout.INNER_ID} {gid} 1")
+        write_to("/proc/self/uid_map", f"{layout.INNER_ID} {host_id} 1")
         return
     os.setgroups([])
     ready, go = os.pipe()
@@ -74,13 +76,13 @@ def _map_parent(ready: int, host_id: int) -> int:
         return 1
     try:
         for kind in ("gid_map", "uid_map"):
-            _write(f"/proc/{os.getppid()}/{kind}", f"{layout.INNER_ID} {host_id} 1")
+            write_to(f"/proc/{os.getppid()}/{kind}", f"{layout.INNER_ID} {host_id} 1")
     except OSError:
         return 1
     return 0
 
 
-def _write(path: str, text: str, at: int | None = None) -> None:
+def write_to(path: str, text: str, at: int | None = None) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=at)
     try:
         os.write(fd, text.encode())
@@ -186,18 +188,14 @@ def fork_init(own_pid_namespace: int) -> int:
     return pid
 
 
-def isolate_init() -> int:
-    """Give a freshly forked init its own namespaces, with /proc and lo. Returns a writable /proc."""
+def isolate_init() -> None:
+    """Give a freshly forked init its own namespaces, with /proc, terminals and lo."""
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC)
     syscalls.loopback_up()
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    writable = syscalls.clone_tree("/proc")
-    # /proc/sys and /proc/sysrq-trigger reach beyond every namespace: nothing in it is writable for commands.
-    syscalls.restrict_mount("/proc", syscalls.MOUNT_ATTR_RDONLY, recursive=False)
     syscalls.mount(
         "devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"
     )
-    return writable
 
 
 def furnish(disk: int, mounts: Mapping[str, int]) -> int:
@@ -226,13 +224,33 @@ def mount_volatile(folder: str, size: int, saved: Mapping[str, str]) -> None:
             syscalls.mount(place, target, "", syscalls.MS_BIND | syscalls.MS_REC)
 
 
-def enter_command_namespace(writable_proc: int) -> None:
-    """Give a command its own user namespace, in which it is `layout.INNER_ID` as before."""
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # or /proc/self would be root's
+def enter_command_namespace() -> int:
+    """Leave the namespaces' owner behind: for the user namespace of commands, with /proc read-only.
+
+    /proc/sys and /proc/sysrq-trigger reach beyond every namespace, so no part of it is writable for commands.
+    Returns a descriptor through which the init alone can write.
+    """
+    proc = syscalls.clone_tree("/proc")
+    syscalls.restrict_mount("/proc", syscalls.MOUNT_ATTR_RDONLY, recursive=False)
     syscalls.unshare(syscalls.CLONE_NEWUSER)
-    _write("self/setgroups", "deny", writable_proc)
+    write_to("self/setgroups", "deny", proc)
     for kind in ("gid_map", "uid_map"):
-        _write(f"self/{kind}", f"{layout.INNER_ID} {layout.INNER_ID} 1", writable_proc)
+        write_to(f"self/{kind}", f"{layout.INNER_ID} {layout.INNER_ID} 1", proc)
+    return proc
+
+
+def refresh_volatile(namespace: int, folders: Mapping[str, int], own: int, saved: Mapping[str, str]) -> None:
+    """Mount `folders` (path -> size) anew in the mount `namespace`, and come back to the `own` one.
+
+    For the zygote, while nothing but its init lives in that sandbox.
+    """
+    syscalls.setns(namespace, syscalls.CLONE_NEWNS)
+    try:
+        for folder, size in folders.items():
+            syscalls.detach(folder)
+            mount_volatile(folder, size, saved)
+    finally:
+        syscalls.setns(own, syscalls.CLONE_NEWNS)
 
 
 def end_all() -> None:

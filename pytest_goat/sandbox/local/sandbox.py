@@ -6,48 +6,61 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError
 from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxLimits, Taken
 from pytest_goat.sandbox.local import collector, layout, wire
+from pytest_goat.sandbox.local.cgroup import MemoryGroup
 from pytest_goat.sandbox.local.channel import Channel, resolve
 from pytest_goat.sandbox.local.identity import acting_as
 from pytest_goat.sandbox.local.streams import Input, Output
 
-_PATH = "/usr/local/bin:/usr/bin:/bin"
+_PATH = f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"
 _GRACE = 10.0
 """Seconds after its deadline that a command's end may take to be told."""
 _SLICE = 0.001
 """Seconds that file work may hold the event loop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an open sandbox consists of, as the harness holds it."""
+
+    channel: Channel
+    box: int
+    """Descriptor of the folder that holds workspace and records."""
+    process: int
+    """Process descriptor of its init."""
+    group: MemoryGroup | None
+
+
 class LocalSandbox:
-    """Owns the init's socket, a descriptor of its files, and one of its process."""
+    """Holds three descriptors, and three more while a command runs."""
 
     def __init__(
         self,
-        channel: Channel,
-        box: int,
-        process: int,
+        parts: Parts,
+        root: str,
         owner: int,
         limits: SandboxLimits,
-        python_bin: str,
-        on_close: Callable[[LocalSandbox], None],
+        on_close: Callable[[LocalSandbox, MemoryGroup | None], None],
     ) -> None:
-        self._channel, self._box, self._process = channel, box, process
-        self._owner, self._limits, self._on_close = owner, limits, on_close
-        self._path = f"{python_bin}:{_PATH}"
+        self._channel, self._box, self._process = parts.channel, parts.box, parts.process
+        self._group, self._kills = parts.group, 0
+        self._root, self._owner, self._limits, self._on_close = root, owner, limits, on_close
         self._open = True
 
     @property
     def workdir(self) -> str:
-        return layout.WORKDIR
+        return self._root + layout.WORKDIR
 
     @property
     def outdir(self) -> str:
-        return layout.OUTDIR
+        return self._root + layout.OUTDIR
 
     async def put(self, files: Mapping[str, File | None], root: str | None = None) -> None:
         with self._folder(root) as folder:
@@ -71,7 +84,7 @@ class LocalSandbox:
         self._check_open()
         if root not in (None, self.workdir, self.outdir):
             raise ValueError(f"root {root!r}: neither workdir nor outdir")
-        name = (root or self.workdir).strip("/")
+        name = (layout.OUTDIR if root == self.outdir else layout.WORKDIR)[1:]
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._box)
         try:
             yield folder
@@ -122,15 +135,22 @@ class LocalSandbox:
             source.close()
             out.close()
             err.close()
+        reason = ended["reason"] or self._kernel_reason(ended["exit_code"])
         return ExecResult(
             exit_code=ended["exit_code"],
             stdout=stdout,
             stderr=stderr,
             duration=ended["duration"],
-            timed_out=ended["reason"] == "timeout",
-            limit="memory" if ended["reason"] == "memory" else "",
+            timed_out=reason == "timeout",
+            limit="memory" if reason == "memory" else "",
             truncated=out_cut or err_cut,
         )
+
+    def _kernel_reason(self, exit_code: int) -> str:
+        if exit_code == 0 or self._group is None:
+            return ""
+        before, self._kills = self._kills, self._group.kills()
+        return "memory" if self._kills > before else ""
 
     async def _run(self, request: dict[str, object], source: Input, out: Output, err: Output) -> wire.Message:
         theirs = (source.reader, out.writer, err.writer)
@@ -143,7 +163,12 @@ class LocalSandbox:
         return answer
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": self._path, "HOME": layout.HOME, "TMPDIR": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108
+        return {
+            "PATH": _PATH,
+            "HOME": self._root + layout.HOME,
+            "TMPDIR": f"{self._root}/tmp",
+            "LANG": "C.UTF-8",
+        }
 
     def _check_open(self) -> None:
         if not self._open:
@@ -159,7 +184,7 @@ class LocalSandbox:
         os.close(self._process)
         os.close(self._box)
         self._channel.close()
-        self._on_close(self)
+        self._on_close(self, self._group)
 
 
 async def _ended(process: int) -> None:

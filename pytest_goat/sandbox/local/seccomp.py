@@ -11,7 +11,7 @@ import struct
 
 from pytest_goat.sandbox.local import syscalls
 
-_LD_ABS, _JEQ, _JSET, _JGE, _AND, _RET = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
+_LD_ABS, _JEQ, _JSET, _JGE, _RET = 0x20, 0x15, 0x45, 0x35, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NR, _ARCH, _ARGS = 0, 4, 16
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
@@ -91,55 +91,62 @@ def _op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("=HBBI", code, yes, no, value)
 
 
-def _refuse(number: int | None) -> bytes:
-    return _op(_RET, _ERRNO | number) if number is not None else _op(_RET, _ALLOW)
+def _refuse(number: int) -> bytes:
+    return _op(_RET, _ERRNO | number)
 
 
 def _argument(index: int) -> bytes:
     return _op(_LD_ABS, _ARGS + 8 * index)  # the low half: both architectures are little-endian
 
 
-def _when(number: int, body: list[bytes]) -> list[bytes]:
-    """`body` for system call `number`; it must end in a return, for it overwrites the accumulator."""
-    return [_op(_JEQ, number, 0, len(body)), *body]
-
-
 def _any_flag(index: int, flags: int) -> list[bytes]:
-    return [_argument(index), _op(_JSET, flags, 0, 1), _refuse(errno.EPERM), _refuse(None)]
+    return [_argument(index), _op(_JSET, flags, 0, 1), _refuse(errno.EPERM), _op(_RET, _ALLOW)]
 
 
-def _one_of(
-    index: int, values: tuple[int, ...], *, refused: int | None, otherwise: int | None
-) -> list[bytes]:
+def _one_of(index: int, values: tuple[int, ...], found: bytes, other: bytes) -> list[bytes]:
     tests = [_op(_JEQ, value, len(values) - i, 0) for i, value in enumerate(values)]
-    return [_argument(index), *tests, _refuse(otherwise), _refuse(refused)]
+    return [_argument(index), *tests, other, found]
 
 
-def build(*, memory_files: bool = True) -> bytes:
-    """The filter for this machine. Raises `NotImplementedError` for an architecture without a table."""
+def _rules(column: int, memory_files: bool) -> dict[int, list[bytes]]:
+    """System call number -> what is done about it. Every list ends in a return."""
+    allow = _op(_RET, _ALLOW)
+    rules = {
+        _CLONE[column]: _any_flag(0, _NEW_NAMESPACE),
+        _IOCTL[column]: _one_of(1, _TERMINAL_INJECTION, _refuse(errno.EPERM), allow),
+        _SOCKET[column]: _one_of(0, _FAMILIES, allow, _refuse(errno.EAFNOSUPPORT)),
+    }
+    for refused in _REFUSED.values():
+        if (number := refused[column]) is not None:
+            rules[number] = [_refuse(errno.EPERM)]
+    absent = list(_ABSENT.values()) if memory_files else [*_ABSENT.values(), _MEMFD_CREATE]
+    for numbers in absent:
+        rules[numbers[column]] = [_refuse(errno.ENOSYS)]
+    return rules
+
+
+def _search(rules: list[tuple[int, list[bytes]]]) -> list[bytes]:
+    """Binary search for the system call: the kernel runs a new filter for every number there is."""
+    if len(rules) <= 2:
+        tests = [[_op(_JEQ, number, 0, len(body)), *body] for number, body in rules]
+        return [*sum(tests, []), _op(_RET, _ALLOW)]
+    middle = len(rules) // 2
+    low, high = _search(rules[:middle]), _search(rules[middle:])
+    return [_op(_JGE, rules[middle][0], len(low), 0), *low, *high]
+
+
+def build(*, memory_files: bool) -> bytes:
+    """The filter for this machine. Raises `NotImplementedError` for an architecture without a table.
+
+    Without `memory_files` memfd_create is absent: what is hoarded in them is seen by a cgroup only.
+    """
     machine = os.uname().machine
     if machine not in _AUDIT_ARCH:
         raise NotImplementedError(f"no system call table for {machine}")
-    column = list(_AUDIT_ARCH).index(machine)
-    program = [
-        _op(_LD_ABS, _ARCH),
-        _op(_JEQ, _AUDIT_ARCH[machine], 1, 0),
-        _op(_RET, _KILL),
-        _op(_LD_ABS, _NR),
-    ]
-    program += [_op(_JGE, _X32_BIT, 0, 1), _refuse(errno.ENOSYS)]
-    for numbers in _REFUSED.values():
-        if (number := numbers[column]) is not None:
-            program += _when(number, [_refuse(errno.EPERM)])
-    for absent in _ABSENT.values():
-        program += _when(absent[column], [_refuse(errno.ENOSYS)])
-    if not memory_files:
-        program += _when(_MEMFD_CREATE[column], [_refuse(errno.ENOSYS)])
-    program += _when(_CLONE[column], _any_flag(0, _NEW_NAMESPACE))
-    program += _when(_IOCTL[column], _one_of(1, _TERMINAL_INJECTION, refused=errno.EPERM, otherwise=None))
-    program += _when(_SOCKET[column], _one_of(0, _FAMILIES, refused=None, otherwise=errno.EAFNOSUPPORT))
-    program.append(_refuse(None))
-    return b"".join(program)
+    rules = _rules(list(_AUDIT_ARCH).index(machine), memory_files)
+    right_machine = [_op(_LD_ABS, _ARCH), _op(_JEQ, _AUDIT_ARCH[machine], 1, 0), _op(_RET, _KILL)]
+    not_x32 = [_op(_LD_ABS, _NR), _op(_JGE, _X32_BIT, 0, 1), _refuse(errno.ENOSYS)]
+    return b"".join([*right_machine, *not_x32, *_search(sorted(rules.items()))])
 
 
 def install(program: bytes) -> None:

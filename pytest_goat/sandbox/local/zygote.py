@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable
 
 from pytest_goat.sandbox.local import init, namespaces, seccomp, syscalls, wire
 from pytest_goat.sandbox.local.cell_ns import NamespaceCell
@@ -18,8 +17,7 @@ def main(keeper_fd: int, zygote_fd: int) -> None:
     harness = os.pidfd_open(os.getppid())
     keeper = socket.socket(fileno=keeper_fd)
     zygote = socket.socket(fileno=zygote_fd)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the harness says when it is over
+    os.umask(0o022)
     try:
         settings, _ = wire.receive(keeper)
         _run_namespaces(settings, harness, keeper, zygote)
@@ -32,17 +30,21 @@ def main(keeper_fd: int, zygote_fd: int) -> None:
 def _run_namespaces(
     settings: wire.Message, harness: int, keeper: socket.socket, zygote: socket.socket
 ) -> None:
-    program = seccomp.build(memory_files=settings["memory_files"])
     namespaces.enter_user_namespace(settings["host_id"])
     namespaces.leave_host()
     trees = namespaces.host_trees(settings["trees"])
     pid = os.fork()
     if pid == 0:
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         keeper.close()
         os.close(harness)
-        _zygote(settings, trees, program, zygote)
-        os._exit(0)
+        try:
+            _Zygote(settings, trees, zygote).serve()
+        except EOFError:
+            pass
+        except Exception as error:
+            wire.send(zygote, {"error": str(error), "kind": type(error).__name__})
+        finally:
+            os._exit(0)
     zygote.close()
     for tree in trees.values():
         os.close(tree)
@@ -65,35 +67,59 @@ def _keep(keeper: socket.socket, harness: int, zygote: int) -> None:
             os.close(tree)
 
 
-def _zygote(settings: wire.Message, trees: dict[str, int], program: bytes, zygote: socket.socket) -> None:
-    try:
+class _Zygote:
+    """Process 1 of the outer pid namespace: when it ends, the kernel ends every sandbox."""
+
+    def __init__(self, settings: wire.Message, trees: dict[str, int], harness: socket.socket) -> None:
+        self._harness = harness
+        self._program = seccomp.build(memory_files=settings["memory_files"])
         namespaces.become_inner_user()
-        saved = namespaces.enter_template(trees, settings["links"])
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of identity would clear it
+        self._saved = namespaces.enter_template(trees, settings["links"])
         for tree in trees.values():
             os.close(tree)
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        wire.send(zygote, {})
+        self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._inits, self._for_inits = wire.pair()
+
+    def serve(self) -> None:
+        """Fork an init for every socket that the harness sends, and serve the inits, until it hangs up."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
         gc.freeze()
-        _spawn_on_request(zygote, lambda: namespaces.fork_init(own), lambda: NamespaceCell(saved, program))
-    except EOFError:
-        pass
-    except Exception as error:
-        wire.send(zygote, {"error": str(error), "kind": type(error).__name__})
+        wire.send(self._harness, {})
+        poll = select.poll()
+        poll.register(self._harness, select.POLLIN)
+        poll.register(self._inits, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._harness.fileno():
+                    self._spawn()
+                else:
+                    self._refresh()
 
-
-def _spawn_on_request(
-    zygote: socket.socket, fork: Callable[[], int], make_cell: Callable[[], init.Cell]
-) -> None:
-    """Fork an init for every socket that the harness sends, until it hangs up."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
-    while True:
-        _, (control_fd, *others) = wire.receive(zygote)
-        if fork() == 0:
+    def _spawn(self) -> None:
+        _, fds = wire.receive(self._harness)
+        if namespaces.fork_init(self._pids) == 0:
             try:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                zygote.close()
-                init.serve(socket.socket(fileno=control_fd), make_cell)
+                self._harness.close()
+                self._inits.close()
+                os.close(self._pids)
+                os.close(self._mounts)
+                init.serve(socket.socket(fileno=fds[0]), lambda: self._make_cell(fds[1:]))
             finally:
                 os._exit(0)
-        for fd in (control_fd, *others):
+        for fd in fds:
             os.close(fd)
+
+    def _make_cell(self, groups: list[int]) -> NamespaceCell:
+        for members in groups:
+            os.write(members, b"0")
+            os.close(members)
+        return NamespaceCell(self._for_inits, self._saved, self._program)
+
+    def _refresh(self) -> None:
+        folders, (namespace, tell) = wire.receive(self._inits)
+        namespaces.refresh_volatile(namespace, folders, self._mounts, self._saved)
+        os.close(namespace)
+        os.close(tell)

@@ -1,0 +1,131 @@
+"""Memory of a whole process tree, bounded by a control group: where the harness may make one.
+
+Version 1 and version 2 of the kernel interface (Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Interface:
+    limit: str
+    swap: str
+    events: str
+    """The file with a line `oom_kill N`."""
+
+
+_V1 = _Interface("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control")
+_V2 = _Interface("memory.max", "memory.swap.max", "memory.events")
+
+
+class MemoryGroup:
+    """The control group of one sandbox."""
+
+    def __init__(self, path: Path, interface: _Interface) -> None:
+        self._path, self._interface = path, interface
+        path.mkdir()
+
+    def open_members(self) -> int:
+        """A descriptor into which a process writes 0 to become a member. The caller closes it."""
+        return os.open(self._path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+
+    def limit(self, memory: int) -> None:
+        """Bound the memory of all members to so many bytes, and let them swap nothing."""
+        (self._path / self._interface.limit).write_text(str(memory))
+        swap = self._path / self._interface.swap
+        with contextlib.suppress(OSError):  # no swap accounting, no swap to bound
+            swap.write_text(str(memory if self._interface is _V1 else 0))
+
+    def kills(self) -> int:
+        """How many members the kernel has killed for the limit."""
+        for line in (self._path / self._interface.events).read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+        return 0
+
+    def remove(self) -> bool:
+        """Remove the group; False while a member is still about to disappear."""
+        try:
+            self._path.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+class MemoryGroups:
+    """Makes groups below one folder."""
+
+    def __init__(self, parent: Path, interface: _Interface) -> None:
+        self._parent, self._interface = parent, interface
+        self._numbers = itertools.count()
+        self._leftover: list[MemoryGroup] = []
+
+    @classmethod
+    def probe(cls) -> MemoryGroups | None:
+        """Groups of this machine, or None where none can be made: tried, not guessed."""
+        for parent, interface in _candidates():
+            _sweep(parent)
+            groups = cls(parent, interface)
+            try:
+                group = groups.make()
+            except OSError:
+                continue
+            try:
+                group.limit(1 << 30)
+                os.close(group.open_members())
+                group.kills()
+            except OSError:
+                continue
+            finally:
+                group.remove()
+            return groups
+        return None
+
+    def make(self) -> MemoryGroup:
+        """A new group. Raises `OSError` when it cannot be made."""
+        return MemoryGroup(self._parent / f"goat-{os.getpid()}-{next(self._numbers)}", self._interface)
+
+    def discard(self, group: MemoryGroup) -> None:
+        """Remove `group`, now or as soon as it is empty."""
+        self._leftover = [left for left in [*self._leftover, group] if not left.remove()]
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the groups of harnesses that were killed: nobody is in them any more."""
+    for path in parent.glob("goat-*-*"):
+        pid = path.name.split("-")[1]
+        if not Path(f"/proc/{pid}").exists():
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _candidates() -> list[tuple[Path, _Interface]]:
+    """Folders in which groups could perhaps be made: below the own group, and at the top for version 2.
+
+    A version 2 group with members cannot hand memory control to groups below it; the top can.
+    """
+    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, tail = line.partition(" - ")
+        root, mounted = fields.split()[3:5]
+        kind, _, options = tail.split()[:3]
+        if kind == "cgroup" and "memory" in options.split(","):
+            found.append((_below(mounted, root, own.get("memory", "/")), _V1))
+        elif kind == "cgroup2" and "" in own:
+            found += [(_below(mounted, root, own[""]), _V2), (Path(mounted), _V2)]
+    return found
+
+
+def _below(mounted: str, root: str, group: str) -> Path:
+    inside = group.removeprefix(root.rstrip("/")) if group.startswith(root) else group
+    return Path(mounted) / inside.strip("/")

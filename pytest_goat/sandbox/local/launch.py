@@ -1,0 +1,78 @@
+"""The launcher process as the harness has it: started once, asked for inits and for host trees."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_goat.sandbox.local import wire
+from pytest_goat.sandbox.local.channel import Channel
+
+_SCRIPT = Path(__file__).with_name("launcher.py")
+
+
+class Launcher:
+    """Owns the launcher process and the two sockets to it. Make it with `start`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], keeper: Channel, zygote: Channel) -> None:
+        self._process, self._keeper, self._zygote = process, keeper, zygote
+        self._keeper_free = asyncio.Lock()
+
+    @classmethod
+    async def start(cls, settings: wire.Message) -> Launcher:
+        """Start the launcher. Raises `SandboxError` in the launcher's words when it cannot do its work."""
+        keeper, keeper_there = wire.pair()
+        zygote, zygote_there = wire.pair()
+        with keeper_there, zygote_there:
+            fds = (keeper_there.fileno(), zygote_there.fileno())
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_SCRIPT), *map(str, fds)],
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=fds,
+                start_new_session=True,  # Ctrl-C is the harness's to handle
+            )
+        launcher = cls(process, Channel(keeper), Channel(zygote))
+        try:
+            launcher._keeper.send(settings)
+            await launcher._zygote.receive()
+        except BaseException:
+            launcher.stop()
+            raise
+        return launcher
+
+    def spawn(self, fds: Sequence[int] = ()) -> Channel:
+        """A socket to a new init, which is being made. Raises `SandboxError` when the launcher is gone."""
+        control, there = wire.pair()
+        channel = Channel(control)
+        with there:
+            try:
+                self._zygote.send({}, [there.fileno(), *fds])
+            except BaseException:
+                channel.close()
+                raise
+        return channel
+
+    async def tree(self, source: str) -> int:
+        """A descriptor of a read-only copy of the host's `source`, to mount in a sandbox."""
+        async with self._keeper_free:
+            _, (tree,) = await self._keeper.request({"tree": source})
+        return tree
+
+    def stop(self) -> None:
+        """End the launcher, and with it every sandbox."""
+        self._keeper.close()
+        self._zygote.close()
+        self._process.wait()
+        # Nothing can hold the process up: it has no state to save, and the kernel ends what it started.
+
+
+def close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
