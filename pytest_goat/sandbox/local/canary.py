@@ -1,4 +1,4 @@
-"""Proves that the isolation holds here, by trying to break out of a real sandbox; else says what is in the way.
+"""Proves that the isolation holds here, by trying to break out of a real sandbox; else says what is wrong.
 
 Nothing less will do: where Ubuntu restricts user namespaces, `unshare` succeeds and what follows fails.
 """
@@ -44,7 +44,7 @@ async def check(open_sandbox: Callable[[SandboxSpec], Awaitable[Sandbox]]) -> No
     sandbox = await open_sandbox(SandboxSpec(f"canary-{secrets.token_hex(4)}"))
     try:
         with (
-            tempfile.NamedTemporaryFile(prefix="goat-canary-") as file,
+            tempfile.NamedTemporaryFile() as file,
             socket.create_server(("127.0.0.1", 0)) as decoy,
         ):
             Path(file.name).chmod(0o644)

@@ -1,6 +1,6 @@
 """Memory of a whole process tree, bounded by a control group: where the harness may make one.
 
-Version 1 and version 2 of the kernel interface (Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst).
+Both versions of the kernel interface: Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst.
 """
 
 from __future__ import annotations

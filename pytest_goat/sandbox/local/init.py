@@ -1,7 +1,7 @@
 """The init of a sandbox: serves `open` once, then `exec`, on its socket until the harness hangs up.
 
-It is the only process of a sandbox that lives on between commands. It confines itself before the first command
-and starts commands that inherit that. After every command it ends whatever that left running, before it answers.
+It is the only process of a sandbox that lives on between commands. It confines itself before the first one,
+and commands inherit that. After every command it ends whatever that left running, before it answers.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ INNER_ID = 1000
 WORKDIR = "/workspace"
 OUTDIR = "/out"
 HOME = "/home/goat"
-VOLATILE = ("/tmp", "/dev/shm", HOME)  # noqa: S108 - these are the sandbox's own
+TMP = "/tmp"  # noqa: S108 - the sandbox's own
+VOLATILE = (TMP, HOME, "/dev/shm")  # noqa: S108
 """Fresh and empty for each command."""
 GATEWAY_PORT = 8080
 """The one port that answers inside, on 127.0.0.1."""

@@ -7,10 +7,10 @@ Three processes share the work, each with less than the one before:
 * the *zygote* is process 1 of an outer pid namespace. It has an unused user id, and for a root only the
   template: a minimal read-only system;
 * the *init* of each sandbox is forked from the zygote. It is process 1 of the sandbox's own pid namespace and
-  has own mount, network and IPC namespaces. Once these are furnished it enters a user namespace that owns none
-  of them and gives up every capability, before the first command: nothing in a sandbox has any privilege, and
-  capabilities won there would be worth nothing. The kernel counts processes by user namespace too, so
-  RLIMIT_NPROC holds for each sandbox alone.
+  has own mount, network and IPC namespaces. Once these are furnished it enters a user namespace that owns
+  none of them and gives up every capability, before the first command: nothing in a sandbox has any
+  privilege, and capabilities won there would be worth nothing. The kernel counts processes by user namespace
+  too, so RLIMIT_NPROC holds for each sandbox alone.
 
 Between commands home and tmp are mounted anew; the zygote does that, from outside, when the init asks.
 """

@@ -163,12 +163,8 @@ class LocalSandbox:
         return answer
 
     def _environment(self) -> dict[str, str]:
-        return {
-            "PATH": _PATH,
-            "HOME": self._root + layout.HOME,
-            "TMPDIR": f"{self._root}/tmp",
-            "LANG": "C.UTF-8",
-        }
+        home, tmp = (self._root + folder for folder in (layout.HOME, layout.TMP))
+        return {"PATH": _PATH, "HOME": home, "TMPDIR": tmp, "LANG": "C.UTF-8"}
 
     def _check_open(self) -> None:
         if not self._open:

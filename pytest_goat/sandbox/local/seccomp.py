@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import struct
 
@@ -128,8 +129,8 @@ def _rules(column: int, memory_files: bool) -> dict[int, list[bytes]]:
 def _search(rules: list[tuple[int, list[bytes]]]) -> list[bytes]:
     """Binary search for the system call: the kernel runs a new filter for every number there is."""
     if len(rules) <= 2:
-        tests = [[_op(_JEQ, number, 0, len(body)), *body] for number, body in rules]
-        return [*sum(tests, []), _op(_RET, _ALLOW)]
+        tests = ([_op(_JEQ, number, 0, len(body)), *body] for number, body in rules)
+        return [*itertools.chain.from_iterable(tests), _op(_RET, _ALLOW)]
     middle = len(rules) // 2
     low, high = _search(rules[:middle]), _search(rules[middle:])
     return [_op(_JGE, rules[middle][0], len(low), 0), *low, *high]
