@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from pytest_goat.errors import Cause, GatewayError
 from pytest_goat.gateway.base import ModelCall
@@ -23,18 +23,18 @@ _PASSING = {
 }
 """What a second try may mend."""
 
-_PAUSES = (1.0, 4.0)
+PAUSES = (1.0, 4.0)
 """Seconds before the second and the third try; up to half as much again is added by chance."""
 
 
-async def ask(call: Call, model: str, prompt: str, pauses: Sequence[float] = _PAUSES) -> str:
+async def ask(call: Call, model: str, prompt: str) -> str:
     """The text with which `model` answers `prompt`; "" when it gave none.
 
     Here the harness is the client, so it is here that a failed call is tried again, once after each of
-    `pauses` (seconds). Raises `GatewayError` with the cause of the last try.
+    `PAUSES`. Raises `GatewayError` with the cause of the last try.
     """
     raw = json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}]}).encode()
-    for pause in (*pauses, None):
+    for pause in (*PAUSES, None):
         answer = Collector()
         ended = await call(raw, answer)
         if ended.cause is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
+import os
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -90,10 +92,12 @@ class DirectUpstream:
         assert self._session is not None, "start() comes first"  # noqa: S101
         url = (self._base / path).with_query(self._base.query)
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        # As a file, so that a body of many MB is written in parts, and other calls get their turn.
+        data = None if body is None else io.BytesIO(body)
         try:
             # A redirect would turn POST into GET, or carry the key elsewhere: it is an error to be mended.
             response = await self._session.request(
-                method, url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False
+                method, url, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamBroken(Ending.UNREACHABLE, f"{self.address}: {_why(error)}") from error
@@ -142,7 +146,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return f"TLS failed: {error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return (error.os_error.strerror or str(error.os_error)).lower()
+        return os.strerror(error.errno).lower() if error.errno else str(error.os_error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no connection within {_CONNECT_TIMEOUT:g} s"
     if isinstance(error, aiohttp.ServerDisconnectedError):

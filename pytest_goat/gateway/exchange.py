@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -157,8 +158,8 @@ async def _fail(status: int, content: dict[str, Any], record: CallRecord, sink: 
 
 def _reader(request: ModelRequest, answer: Answer, record: CallRecord) -> Reader:
     kind = answer.headers.get("content-type", "")
-    # Some servers stream under another name, but none calls a stream JSON.
-    streams = "event-stream" in kind or (request.stream and "json" not in kind)
+    # Some servers stream under another name, but none calls a stream JSON or a web page.
+    streams = "event-stream" in kind or (request.stream and not re.search("json|html", kind))
     if streams and answer.status < 300:
         return EventReader(record.found, hide_usage=not request.wants_usage)
     return JsonReader(record.found, answer.status)

@@ -43,7 +43,7 @@ _TOOLS_MEND = (
     "An agent needs tool calling: choose a model that has it. "
     "vLLM has it with --enable-auto-tool-choice --tool-call-parser NAME."
 )
-_MENDS = {
+_MENDS: dict[Cause | None, str] = {
     Cause.UNREACHABLE: "Is the server running, and is --goat-api-url right?",
     Cause.PROVIDER_ERROR: "Look at the server's own log. Does --goat-api-url end in /v1?",
 }
@@ -74,13 +74,14 @@ async def _problem(upstream: DirectUpstream, model: str) -> str:
         call = await _try(upstream, model, "max_completion_tokens")
     if call.cause in (None, Cause.RATE_LIMITED) or _ROOM_USED_UP.search(call.message):
         return ""
+    said = call.message.removeprefix(f"{upstream.address}: ").rstrip(".")
     if call.cause is Cause.AUTH:
-        return _about_key(upstream, call)
-    if _ABOUT_TOOLS.search(call.message.replace(model, "")):
-        return f"{call.message}. {_TOOLS_MEND}"
+        return f"{said}. {_about_key(upstream)}"
+    if _ABOUT_TOOLS.search(said.replace(model, "")):
+        return f"{said}. {_TOOLS_MEND}"
     if call.cause is Cause.MODEL_NOT_FOUND:
-        return f"{call.message}. {await _about_name(upstream, model)}"
-    return f"{call.message}. {_MENDS.get(call.cause or Cause.INTERNAL, _OTHER_MEND)}"
+        return f"{said}. {await _about_name(upstream, model)}"
+    return f"{said}. {_MENDS.get(call.cause, _OTHER_MEND)}"
 
 
 async def _try(upstream: DirectUpstream, model: str, room: str) -> ModelCall:
@@ -100,10 +101,10 @@ async def _try(upstream: DirectUpstream, model: str, room: str) -> ModelCall:
     return record.as_call()
 
 
-def _about_key(upstream: DirectUpstream, call: ModelCall) -> str:
+def _about_key(upstream: DirectUpstream) -> str:
     if upstream.has_key:
-        return f"the key was refused ({call.message}). Set {upstream.api_key_env} to one that is good there."
-    return f"a key is wanted ({call.message}). Set {upstream.api_key_env}."
+        return f"It refuses the key: set {upstream.api_key_env} to one that is good there."
+    return f"It wants a key: set {upstream.api_key_env}."
 
 
 async def _about_name(upstream: DirectUpstream, model: str) -> str:
