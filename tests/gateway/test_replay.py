@@ -21,7 +21,7 @@ from tests.gateway.calls import Agent, Reply, agent_on, listen, request, running
 WRITE = {
     "text": "I write it.",
     "tools": [
-        {"Write": {"file_path": "{workdir}/a.py", "content": "{}, '{workdir}'", "n": [1, {"k": "{workdir}"}]}},
+        {"Write": {"file_path": "{workdir}/a.py", "content": "{} {workdir}", "n": [1, {"k": "{workdir}/b"}]}},
         {"Bash": {"command": "python a.py"}},
     ],
 }  # fmt: skip
@@ -82,8 +82,8 @@ def test_a_turn_streamed_and_not(tmp_path: Path, stream: bool) -> None:
     assert (write["name"], bash["name"]) == ("Write", "Bash")
     assert json.loads(write["arguments"]) == {
         "file_path": "/work/a.py",
-        "content": "{}, '/work'",
-        "n": [1, {"k": "/work"}],
+        "content": "{} /work",
+        "n": [1, {"k": "/work/b"}],
     }
     assert last == {"role": "assistant", "content": "Done."}
     assert [(call.finish_reason, call.tool_calls) for call in seen.calls] == [("tool_calls", 2), ("stop", 0)]
@@ -212,8 +212,8 @@ def test_where_recordings_are_looked_for(tmp_path: Path, monkeypatch: pytest.Mon
         ("replay:deep/er", suite): "here deep/er",
         (f"replay:{here / 'wrong'}", suite): "here wrong",
     }
-    for (model, root), expected in looked.items():
-        assert asyncio.run(text(model, root)) == expected
+    for (model, suite_root), expected in looked.items():
+        assert asyncio.run(text(model, suite_root)) == expected
 
 
 def preflight(suite: Path, *task_ids: str) -> None:
