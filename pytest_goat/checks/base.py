@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_goat.sandbox.base import Files, Sandbox
+from pytest_goat.sandbox.base import Files, Sandbox, Taken
 from pytest_goat.task import Task
 
 
@@ -47,3 +47,5 @@ class CheckContext:
     original: Files
     """The workspace as the task gave it."""
     judge: Judge | None = None
+    left: Taken | None = None
+    """The workspace as the agent left it, where it has been taken already; None: it is taken when needed."""
