@@ -61,7 +61,10 @@ def view() -> HostView:
 
 
 def _refuse_too_much(prefix: str) -> None:
-    home = str(Path.home().resolve())
+    try:
+        home = str(Path.home().resolve())
+    except RuntimeError:  # a user without a home: the folder of everything is too much all the same
+        home = "/"
     if _below(home, str(Path(prefix).resolve())):
         raise UserError(
             f"local sandbox: the Python environment is {prefix} itself,\n  and sandboxes see that folder.\n"

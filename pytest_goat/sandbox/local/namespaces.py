@@ -131,6 +131,7 @@ def enter_template(trees: Mapping[str, int], links: Mapping[str, str]) -> dict[s
 
     Returns what has to be bound into each fresh volatile folder: target -> saved place.
     """
+    syscalls.unshare(syscalls.CLONE_NEWNS)  # the keeper goes on seeing the host's tree in its own
     tmpfs("/usr", 16 << 20, mode=0o755)  # any folder would do as a mount point: the mount namespace is ours
     os.chdir("/usr")
     for folder in ("proc", "dev/pts", "etc", "root", _BOX[1:], layout.WORKDIR[1:], layout.OUTDIR[1:]):
