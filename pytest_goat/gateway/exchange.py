@@ -90,7 +90,7 @@ class Exchange:
             record.model_asked = request.model_asked
             await self._forward(request, record, sink)
         except AgentGone:
-            pass
+            sink.cut()
         except Refused as refused:
             await refuse(refused, record, sink)
         except UpstreamBroken as broken:

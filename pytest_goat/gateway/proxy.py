@@ -131,7 +131,7 @@ class TrialEndpoint:
         except Refused as refused:
             await refuse(refused, record, sink)
         except AgentGone:
-            pass
+            sink.cut()
         finally:
             self._record.close(record)
         return sink.response

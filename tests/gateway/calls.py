@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,12 @@ import aiohttp
 
 from pytest_goat.gateway import make_gateway
 from pytest_goat.gateway.base import Endpoint, Gateway, ModelCall, TrialKey
+from pytest_goat.gateway.proxy import ProxyGateway
+from tests.gateway.providers import KEY, Parts
+from tests.support.model_server import ModelServer
+from tests.support.model_server import Reply as Scripted
 
 MODEL = "test-model"
-KEY = "sk-canary-0123456789"
 
 
 @dataclass
@@ -85,6 +88,10 @@ class Agent:
         ) as response:
             yield response
 
+    @property
+    def port(self) -> int:
+        return int(self.endpoint.base_url.split(":")[2].split("/")[0])
+
     async def last(self) -> ModelCall:
         """The last call that the gateway saw."""
         last = (await self.endpoint.seen()).last
@@ -135,28 +142,20 @@ async def agent_of(
         yield agent
 
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+async def one_call(reply: Scripted, body: Any = None, model_timeout: float = 30.0) -> tuple[Reply, ModelCall]:
+    """What the agent gets for `body` from a server that answers with `reply`, and what is recorded."""
+    with ModelServer([reply]) as server:
+        async with agent_of(server.url, model_timeout=model_timeout) as agent:
+            got = await agent.call(request() if body is None else body)
+            return got, await agent.last()
 
 
-@asynccontextmanager
-async def raw_server(serve: Serve) -> AsyncIterator[str]:
-    """A server that reads the request and leaves the rest, down to the bytes, to `serve`; gives its URL."""
+def parts_call(upstream: Parts) -> tuple[Reply, ModelCall]:
+    """The same for an upstream that answers in given parts."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = [
-                line.split(b":")[1] for line in head.lower().split(b"\r\n") if b"content-length" in line
-            ]
-            await reader.readexactly(int(length[0]) if length else 0)
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+    async def scenario() -> tuple[Reply, ModelCall]:
+        gateway = ProxyGateway({MODEL: upstream}, 30.0)
+        async with running(gateway), agent_on(gateway, trial_key()) as agent:
+            return await agent.call(request()), await agent.last()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    finally:
-        server.close()
+    return asyncio.run(scenario())

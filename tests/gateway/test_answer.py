@@ -60,11 +60,11 @@ def feed(reader: EventReader, parts: Sequence[bytes]) -> bytes:
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12), st.booleans(), st.booleans())
 def test_a_stream_reads_the_same_however_it_is_cut(cuts: list[int], hide: bool, crlf: bool) -> None:
     found = Findings()
-    edges = [0, *sorted(cuts), len(STREAM)]
-    parts = [STREAM[start:end] for start, end in itertools.pairwise(edges)]
     end = b"\r\n" if crlf else b"\n"
-    shown = feed(EventReader(found, hide), [part.replace(b"\n", end) for part in parts])
-    assert shown == (WITHOUT_USAGE if hide else STREAM).replace(b"\n", end)
+    stream, without_usage = (text.replace(b"\n", end) for text in (STREAM, WITHOUT_USAGE))
+    edges = [0, *sorted(cuts), len(stream)]
+    parts = [stream[start:stop] for start, stop in itertools.pairwise(edges)]
+    assert feed(EventReader(found, hide), parts) == (without_usage if hide else stream)
     assert (found.model, found.finish_reason, len(found.tool_calls)) == ("served", "tool_calls", 2)
     assert found.usage == USED
     assert found.complete

@@ -11,7 +11,8 @@ import pytest
 from pytest_goat.errors import Cause, GatewayError, UserError
 from pytest_goat.gateway import ask, make_gateway
 from pytest_goat.gateway.base import Seen, Usage
-from tests.gateway.calls import KEY, MODEL, running, trial_key
+from tests.gateway.calls import MODEL, running, trial_key
+from tests.gateway.providers import KEY
 from tests.support.model_server import Answer, ModelServer, Reply, Status
 
 

@@ -11,7 +11,8 @@ import pytest
 from pytest_goat.errors import UserError
 from pytest_goat.gateway import make_gateway, preflight
 from pytest_goat.gateway.direct import DirectUpstream
-from tests.gateway.calls import KEY, MODEL, agent_of, listen, raw_server, request, running, trial_key
+from tests.gateway.calls import MODEL, agent_of, listen, request, running, trial_key
+from tests.gateway.providers import KEY, raw_server
 from tests.support.model_server import Answer, Drop, Hang, ModelServer, Raw, Reply, Script, Status, ToolCall
 
 TOOLS_400 = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'

@@ -1,10 +1,8 @@
-"""The proxy on real sockets: what the agent gets, and what is recorded of it."""
+"""What passes through the proxy, and what is recorded of it, down to every bad end."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,39 +10,25 @@ import aiohttp
 import pytest
 
 from pytest_goat.errors import Cause
-from pytest_goat.gateway import make_gateway
+from pytest_goat.gateway import make_gateway, proxy
 from pytest_goat.gateway.base import ModelCall, Usage
+from pytest_goat.gateway.proxy import ProxyGateway
 from tests.gateway.calls import (
-    KEY,
     MODEL,
     Agent,
     Reply,
     agent_of,
     agent_on,
     listen,
-    raw_server,
+    one_call,
+    parts_call,
     request,
     running,
     trial_key,
 )
+from tests.gateway.providers import CHUNK, END, HEAD, KEY, Parts, as_chunk, raw_server
 from tests.support.model_server import Answer, Drop, Hang, ModelServer, Raw, Status, ToolCall
 from tests.support.model_server import Reply as Scripted
-
-CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "half"}, "finish_reason": null}]}\n\n'
-END = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def as_chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-async def one_call(reply: Scripted, body: Any = None, model_timeout: float = 30.0) -> tuple[Reply, ModelCall]:
-    """What the agent gets for `body` from a server that answers with `reply`, and what is recorded."""
-    with ModelServer([reply]) as server:
-        async with agent_of(server.url, model_timeout=model_timeout) as agent:
-            got = await agent.call(request() if body is None else body)
-            return got, await agent.last()
 
 
 def test_a_stream_passes_byte_for_byte() -> None:
@@ -109,8 +93,11 @@ def test_the_first_chunk_comes_while_the_model_still_thinks() -> None:
 
         async with raw_server(serve) as url, agent_of(url) as agent, agent.open(request(usage=usage)) as got:
             assert await got.content.readexactly(len(CHUNK)) == CHUNK
+            first = (await agent.last()).first_byte
+            assert first is not None
             read.set()
             assert await got.content.read() == END
+            assert (await agent.last()).first_byte == first
 
     asyncio.run(scenario(usage=True))
     asyncio.run(scenario(usage=False))
@@ -274,146 +261,37 @@ def test_calls_are_counted_and_summed() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    "path", ["/chat/completions", "//chat/completions", "/../../i/a/v1/chat/completions"]
-)
-def test_paths_that_are_served(path: str) -> None:
+def test_a_bug_of_ours_is_told_as_one() -> None:
+    got, call = parts_call(Parts(ZeroDivisionError(KEY)))
+    assert (got.cut, call.status, call.cause) == (True, 200, Cause.INTERNAL)
+    assert call.message == "the gateway failed: ZeroDivisionError('[redacted]')"
+
+
+def test_the_time_that_the_agent_takes_to_read_is_not_the_models() -> None:
     async def scenario() -> None:
-        with ModelServer([Answer("a")]) as server:
-            async with agent_of(server.url) as agent:
-                assert (await agent.call(request(), path=path)).status == 200
+        upstream = Parts(*[b": %s\n\n" % (b"x" * 2**20)] * 20, END)
+        gateway = ProxyGateway({MODEL: upstream}, 0.1)
+        async with running(gateway), agent_on(gateway, trial_key()) as agent, agent.open(request()) as got:
+            await asyncio.sleep(0.3)  # what is tested is time
+            assert (await got.content.read()).endswith(END)
+            assert (await agent.last()).cause is None
 
     asyncio.run(scenario())
 
 
-def test_the_models_are_the_trials_own() -> None:
-    async def scenario() -> Reply:
-        with ModelServer(models=["other"]) as server:
-            async with agent_of(server.url) as agent:
-                reply = await agent.call(method="GET", path="/models")
-                assert (await agent.endpoint.seen()).calls == ()
-                return reply
+def test_an_agent_that_never_reads_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "_WRITE_TIMEOUT", 0.1)
 
-    reply = asyncio.run(scenario())
-    assert (reply.status, [model["id"] for model in reply.json["data"]]) == (200, [MODEL])
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("POST", "/responses"), ("GET", "/chat/completions"), ("DELETE", "/models"), ("GET", "/x")],
-)
-def test_nothing_else_is_served(method: str, path: str) -> None:
     async def scenario() -> None:
-        with ModelServer() as server:
-            async with agent_of(server.url) as agent:
-                reply = await agent.call(request(), method=method, path=path)
-                assert reply.status == 404
-                assert "serves POST /v1/chat/completions" in reply.message
-                assert f"{method} /v1{path}" in reply.message
-                calls = (await agent.endpoint.seen()).calls
-                assert [call.cause for call in calls] == [Cause.BAD_REQUEST] * (method == "POST")
-                assert server.requests == []
+        gateway = ProxyGateway({MODEL: Parts(*[b": %s\n\n" % (b"x" * 2**20)] * 20, END)}, 30.0)
+        async with running(gateway), agent_on(gateway, trial_key()) as agent, agent.open(request()) as got:
+            await asyncio.sleep(0.3)  # what is tested is time
+            with pytest.raises(aiohttp.ClientError):
+                await got.content.read()
+            call = await agent.last()
+            assert (call.hung_up, call.cause) == (True, None)
 
     asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "cause"),
-    [
-        (b"{", 400, Cause.BAD_REQUEST),
-        (b" " * (33 * 2**20), 413, Cause.BAD_REQUEST),
-        (request(model="dear"), 404, Cause.MODEL_NOT_FOUND),
-    ],
-    ids=["no JSON", "too large", "another model"],
-)
-def test_what_a_trial_may_not_ask_never_reaches_the_provider(body: Any, status: int, cause: Cause) -> None:
-    async def scenario() -> None:
-        with ModelServer() as server:
-            async with agent_of(server.url) as agent:
-                reply, call = await agent.call(body), await agent.last()
-                assert (reply.status, call.status, call.cause) == (status, status, cause)
-                assert reply.message == call.message
-                assert server.requests == []
-
-    asyncio.run(scenario())
-
-
-def test_without_a_private_socket_the_trials_own_token_is_wanted() -> None:
-    async def scenario() -> None:
-        with ModelServer([Answer("a")]) as server:
-            gateway = make_gateway([MODEL], server.url, KEY)
-            key = trial_key()
-            async with (
-                running(gateway),
-                agent_on(gateway, key, private=False) as one,
-                agent_on(gateway, key, private=False) as two,
-            ):
-                assert one.endpoint.api_key != two.endpoint.api_key
-                assert len(one.endpoint.api_key) > 30
-                for wrong in ("", "Bearer", "Bearer goat", f"Bearer {two.endpoint.api_key}", f"Bearer {KEY}",
-                              f"Basic {one.endpoint.api_key}", "Bearer \xff"):  # fmt: skip
-                    one.headers = {"Authorization": wrong}
-                    for reply in (await one.call(request()), await one.call(method="GET", path="/models")):
-                        assert (reply.status, reply.json["error"]["code"]) == (401, "invalid_api_key")
-                    assert (await one.last()).cause is Cause.AUTH
-                assert server.requests == []
-                one.headers = {}
-                assert (await one.call(request())).status == 200
-
-    asyncio.run(scenario())
-
-
-def test_on_a_private_socket_no_key_is_needed() -> None:
-    async def scenario() -> None:
-        with ModelServer([Answer("a")]) as server:
-            async with agent_of(server.url, private=True) as agent:
-                assert agent.endpoint.api_key == "goat"
-                agent.headers = {"Authorization": ""}
-                assert (await agent.call(request())).status == 200
-
-    asyncio.run(scenario())
-
-
-ECHOES: dict[str, Scripted] = {
-    "error": Status(401, f"Incorrect API key provided: {KEY}", {"x-request-id": KEY, "Set-Cookie": KEY}),
-    "text": Status(500, f"<pre>{KEY}</pre>"),
-    "stream": Raw(b'data: {"error": {"message": "%s"}}\n\n' % KEY.encode()),
-    "names": Answer(KEY, model=KEY, finish=KEY),
-}
-
-
-@pytest.mark.parametrize("reply", ECHOES.values(), ids=ECHOES.keys())
-def test_the_key_reaches_the_provider_alone(reply: Scripted) -> None:
-    async def scenario() -> None:
-        with ModelServer([reply]) as server:
-            async with agent_of(server.url) as agent:
-                agent.headers = {"Cookie": "a=b", "X-Secret": "mine", "langfuse_trace_id": "t"}
-                got, call = await agent.call(request()), await agent.last()
-                sent = server.requests[0].headers
-                assert sent["authorization"] == f"Bearer {KEY}"
-                assert not {"cookie", "x-secret", "langfuse_trace_id"} & set(sent)
-                assert KEY not in repr(call)
-                assert KEY not in repr(got)
-                assert KEY not in agent.endpoint.api_key + agent.endpoint.base_url
-
-    asyncio.run(scenario())
-
-
-def test_a_key_in_an_error_that_comes_in_two_parts_is_found() -> None:
-    body = json.dumps({"error": {"message": f"bad key {KEY}"}}).encode()
-
-    async def scenario() -> Reply:
-        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            middle = body.index(KEY.encode()) + 5
-            writer.write(HEAD.replace(b"200", b"401") + as_chunk(body[:middle]))
-            await writer.drain()
-            writer.write(as_chunk(body[middle:]) + b"0\r\n\r\n")
-
-        async with raw_server(serve) as url, agent_of(url) as agent:
-            return await agent.call(request())
-
-    got = asyncio.run(scenario())
-    assert got.message == "bad key [redacted]"
 
 
 def test_messages_are_bounded() -> None:
@@ -438,71 +316,3 @@ def test_the_cost_that_litellm_tells_in_a_header_counts() -> None:
     reply = Status(200, body, {"x-litellm-response-cost": "0.0125"})
     _, call = asyncio.run(one_call(reply, request(stream=False)))
     assert call.usage == Usage(3, cost=0.0125)
-
-
-def test_an_endpoint_that_is_closed_answers_nothing() -> None:
-    async def scenario() -> None:
-        with ModelServer([Hang()]) as server:
-            async with agent_of(server.url) as agent:
-                hanging = asyncio.create_task(agent.call(request()))
-                await asyncio.to_thread(server.wait_for, 1)
-                await agent.endpoint.close()
-                await agent.endpoint.close()
-                with pytest.raises(aiohttp.ClientError):
-                    await hanging
-                with pytest.raises(aiohttp.ClientConnectionError):
-                    await agent.call(request())
-                seen = await agent.endpoint.seen()
-                assert [call.hung_up for call in seen.calls] == [True]
-
-    asyncio.run(scenario())
-
-
-def test_a_socket_that_comes_after_the_end_is_closed() -> None:
-    async def scenario() -> None:
-        gateway = make_gateway([MODEL], "http://127.0.0.1:1/v1")
-        async with running(gateway):
-            endpoint = gateway.open(trial_key())
-            assert endpoint.base_url == ""
-            listener = listen()
-            attaching = threading.Thread(target=endpoint.attach, args=(listener, True))
-            attaching.start()
-            attaching.join()
-            assert endpoint.base_url == f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-            await endpoint.close()
-            assert listener.fileno() == -1
-
-    asyncio.run(scenario())
-
-
-def test_stop_closes_every_endpoint() -> None:
-    async def scenario() -> None:
-        with ModelServer([Answer("a")] * 3) as server, listen() as free:
-            gateway = make_gateway([MODEL], server.url)
-            await gateway.start()
-            listeners = [listen() for _ in range(3)]
-            async with aiohttp.ClientSession() as session:
-                for listener in listeners:
-                    endpoint = gateway.open(trial_key())
-                    endpoint.attach(listener, True)
-                    await Agent(endpoint, session).call(request())
-                await gateway.stop()
-            assert [listener.fileno() for listener in listeners] == [-1] * 3
-            assert free.fileno() != -1
-
-    asyncio.run(scenario())
-
-
-def test_one_trial_cannot_take_all_connections() -> None:
-    async def scenario() -> None:
-        with ModelServer([Answer("a")]) as server:
-            async with agent_of(server.url) as agent:
-                port = int(agent.endpoint.base_url.split(":")[2].split("/")[0])
-                held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(64)]
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                assert await asyncio.wait_for(reader.read(), 10) == b""
-                for _, other in [(reader, writer), *held]:
-                    other.close()
-                    await other.wait_closed()
-
-    asyncio.run(scenario())
