@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_goat.gateway import answer
@@ -58,6 +58,8 @@ def feed(reader: EventReader, parts: Sequence[bytes]) -> bytes:
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12), st.booleans(), st.booleans())
+@example(list(range(len(STREAM))), True, False)
+@example(list(range(len(STREAM))), True, True)
 def test_a_stream_reads_the_same_however_it_is_cut(cuts: list[int], hide: bool, crlf: bool) -> None:
     found = Findings()
     end = b"\r\n" if crlf else b"\n"
