@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_goat.agent.factory import make_agent
 from pytest_goat.errors import UserError
-from pytest_goat.gateway.factory import make_gateway
+from pytest_goat.gateway import make_gateway
 from pytest_goat.gateway.replay import is_replay
 from pytest_goat.sandbox.local.backend import LocalBackend
 from pytest_goat.settings import Settings

@@ -16,7 +16,7 @@ T = TypeVar("T")
 STOP_DEADLINE = 10.0
 """Seconds within which `stop` ends trials and sandboxes."""
 
-Keep = Callable[[TrialOutput], None]
+Keep = Callable[[TrialOutput], object]
 """Stores a finished trial; called in a thread, before anyone hears of the result."""
 
 

@@ -14,7 +14,7 @@ from pytest_goat.checks import run_checks, score
 from pytest_goat.checks.base import CheckContext, CheckResult
 from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError
 from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey
-from pytest_goat.report.diff import workspace_changes
+from pytest_goat.changes import workspace_changes
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
 from pytest_goat.task import JudgeCheck, Task

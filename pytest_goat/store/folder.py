@@ -78,6 +78,7 @@ class RunFolder:
         Raises `OSError` when the disk does not take it.
         """
         path = self.trial(result.trial_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: data for name, data in (artifacts or {}).items() if data}
         if kept:
             folder = path.with_suffix("")
@@ -112,11 +113,12 @@ class FolderStore:
     def open_run(self, record: RunRecord) -> RunFolder:
         """Make the folder of a new run. Raises `UserError` when it exists or cannot be made."""
         folder = self.run(record.run_id)
-        if folder.path.exists():
+        if (folder.path / "run.json").exists():
             raise UserError(f"run {record.run_id} exists already in {self.root}: choose another id")
         try:
             _make_root(self.root)
-            (folder.path / "trials").mkdir(parents=True)
+            # A worker may have stored a trial before its controller hears of the run.
+            (folder.path / "trials").mkdir(parents=True, exist_ok=True)
             folder.write_record(record)
         except OSError as error:
             raise UserError(

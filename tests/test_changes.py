@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_goat.report.diff import workspace_changes
+from pytest_goat.changes import workspace_changes
 from pytest_goat.sandbox.base import File
 
 lines = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "\n", "-- x\n", "++ y\n", "@@ z\n"]), max_size=40)

@@ -1,0 +1,72 @@
+"""One prompt, without pytest: what `goat run` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pytest_goat.checks import describe_failure
+from pytest_goat.errors import UserError
+from pytest_goat.redact import Redactor
+from pytest_goat.report.failure import failure_text, usage_line
+from pytest_goat.report.summary import summarize
+from pytest_goat.report.text import clean
+from pytest_goat.result import AgentInfo, RunRecord, Status
+from pytest_goat.rig import make_rig, model_labels, preflight, secrets
+from pytest_goat.run_id import new_run_id
+from pytest_goat.scheduler import Scheduler
+from pytest_goat.settings import Settings
+from pytest_goat.store.folder import FolderStore
+from pytest_goat.task import Limits, Source, Task
+from pytest_goat.trial import Trial
+
+
+def run_prompt(
+    prompt: str,
+    settings: Settings,
+    max_turns: int,
+    timeout: float,
+    scratch: Path,
+    write: Callable[[str], object],
+) -> bool:
+    """Give `prompt` to the agent in an empty workspace, store the result, and write what came of it.
+
+    `timeout` in seconds. Returns whether the agent completed. Raises `UserError`.
+    """
+    if not settings.model:
+        raise UserError("which model? Name one: goat run PROMPT --model gpt-5-mini")
+    task = Task("prompt", prompt, Source(Path("goat-run")), limits=Limits(max_turns, timeout))
+    trial = Trial("prompt", f"goat run [{settings.model[0]}]", task, model_labels(settings)[0])
+    redactor = Redactor(secrets(settings))
+    rig = make_rig(settings, new_run_id(), scratch)
+    store = FolderStore(Path(settings.results), redactor)
+    folder = store.run(rig.run_id)
+    scheduler = Scheduler(rig, lambda output: folder.write_trial(output.result, output.artifacts))
+    try:
+        scheduler.start()
+        scheduler.call(preflight(rig, settings, [trial], worker=False))
+        record = RunRecord(
+            rig.run_id,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            argv=tuple(map(redactor.text, sys.argv)),
+            models=(trial.model,),
+            agent=AgentInfo(rig.agent.name, rig.agent.version),
+            backend=rig.backend.description,
+            gateway=rig.gateway.name,
+        )
+        store.open_run(record)
+        result = scheduler.submit(trial).result()
+    finally:
+        scheduler.stop()
+    folder.write_summary(summarize([result], run_id=rig.run_id))
+    folder.write_record(dataclasses.replace(record, finished=datetime.now(UTC).isoformat(timespec="seconds")))
+    if result.status is Status.PASSED:
+        changed = "".join(f"{kind}: {path}\n" for path, kind in result.changed.items())
+        write(redactor.text(f"{clean(result.answer).rstrip()}\n\n{changed}{usage_line(result)}\n"))
+    else:
+        text = failure_text(result, checks=describe_failure(result.checks), record_path=str(folder.path))
+        write(redactor.text(text) + "\n")
+    return result.status is Status.PASSED
