@@ -15,9 +15,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from pytest_goat import goat_eval
 from pytest_goat.errors import UserError
 
+_PACKAGE = Path(__file__).parent.parent / "goat_eval"
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _START = b"from goat_eval.__main__ import start\n\nstart()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -57,11 +57,8 @@ def digest() -> str:
 
 
 def _sources() -> dict[str, bytes]:
-    root = Path(next(iter(goat_eval.__path__)))
-    found = {
-        f"goat_eval/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*.py")
-    }
-    return {"__main__.py": _START, **dict(sorted(found.items()))}
+    found = {path.relative_to(_PACKAGE).as_posix(): path.read_bytes() for path in _PACKAGE.rglob("*.py")}
+    return {"__main__.py": _START, **{f"goat_eval/{name}": found[name] for name in sorted(found)}}
 
 
 def _digest(sources: dict[str, bytes]) -> str:

@@ -1,17 +1,23 @@
 """The front matter of a SKILL.md: the part of YAML that skills use.
 
 Keys at the left edge; their values are plain or quoted text, `|` and `>` blocks, `[a, b]` or `- a` lists.
+Keys below a key are passed over.
 """
 
 from __future__ import annotations
 
 import json
+import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Union
 
     Value = Union[str, list[str]]
+
+
+_ITEM = re.compile(r"""\s*('(?:[^']|'')*'|"(?:\\.|[^"\\])*"|[^,]*[^,\s])\s*(?:,|$)""")
+"""An item of a list in brackets: quoted, or up to the next comma."""
 
 
 def split(text: str) -> tuple[str, str] | None:
@@ -50,15 +56,18 @@ def parse(text: str) -> dict[str, Value]:
 
 def _belongs(line: str) -> bool:
     """Whether a line goes on with the value of the key before it."""
-    return not line.strip() or line[0] in " \t" or line.startswith("- ") or line.rstrip() == "-"
+    return not line.strip() or line[0] in " \t]" or line.startswith("- ") or line.rstrip() == "-"
 
 
 def _value(text: str, below: list[str]) -> Value:
     if text[:1] in ("|", ">"):
         return _block(text, below)
     items = [line.strip() for line in below if line.strip() and not line.strip().startswith("#")]
-    if not _without_comment(text) and items and all(item.startswith("-") for item in items):
-        return [_scalar(item[1:].strip()) for item in items]
+    if not _without_comment(text) and items:
+        if all(item.startswith("-") for item in items):
+            return [_scalar(item[1:].strip()) for item in items]
+        if any(item.endswith(":") or ": " in item for item in items):
+            return ""  # keys below a key: nothing that skills use
     if text.startswith("["):
         return _flow_list(" ".join([text, *items]))
     return _scalar(" ".join([text, *items]).strip())
@@ -68,8 +77,7 @@ def _flow_list(text: str) -> list[str]:
     inner = _without_comment(text)[1:]
     if not inner.endswith("]"):
         raise ValueError("the list has no `]`")
-    inner = inner[:-1].strip().rstrip(",")
-    return [_scalar(item.strip()) for item in inner.split(",")] if inner else []
+    return [_scalar(item) for item in _ITEM.findall(inner[:-1])]
 
 
 def _scalar(text: str) -> str:

@@ -7,6 +7,7 @@ three turns. RFC 9112 says what is done here: framing by chunks, by length, or b
 from __future__ import annotations
 
 import os
+import select
 import socket
 
 from . import NAME, VERSION
@@ -20,6 +21,7 @@ CONNECT_TIMEOUT = 10.0
 MAX_HEADER = 65536
 MAX_REDIRECTS = 5
 BLOCK = 65536
+_PROXY_VARIABLES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy")
 
 
 class HttpError(Exception):
@@ -92,16 +94,9 @@ class Http:
 
     def _send(self, method: str, url: Url, headers: Mapping[str, str], body: bytes) -> Response:
         head = _head(method, url, headers, len(body))
-        link = self._link
-        if link is not None and link.origin == url.origin and link.free():
-            try:
-                return link.exchange(head, body, self.idle)
-            except HttpError as error:
-                # Dropped: the server had closed the kept-alive connection before it saw this request.
-                if error.kind != "dropped":
-                    raise
-        self.close()
-        self._link = _Link(url)
+        if self._link is None or self._link.origin != url.origin or not self._link.free():
+            self.close()
+            self._link = _Link(url)
         return self._link.exchange(head, body, self.idle)
 
 
@@ -115,8 +110,10 @@ class _Link:
         self._answer: Response | None = None
 
     def free(self) -> bool:
-        """Whether it can carry another request."""
-        return self._answer is None or self._answer.release()
+        """Whether it can carry another request: not when the server has closed it in the meantime."""
+        if self._answer is not None and not self._answer.release():
+            return False
+        return not select.select([self._socket], [], [], 0)[0]
 
     def exchange(self, head: bytes, body: bytes, idle: float) -> Response:
         self._socket.settimeout(idle)
@@ -261,7 +258,7 @@ def _failure(error: OSError, timeout: float | None) -> HttpError:
 
 def _proxy(url: Url) -> Url | None:
     """The proxy that the environment names for `url`."""
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
+    if not any(os.environ.get(name) for name in _PROXY_VARIABLES):
         return None
     from .proxy import proxy_for
 

@@ -78,7 +78,7 @@ class Recorder:
             message = f"error: cannot write GOAT_TRAJECTORY_FILE {path}: {error.strerror}"
             raise ConfigError(message) from error
 
-    def event(self, kind: str, **fields: Any) -> None:
+    def event(self, kind: str, /, **fields: Any) -> None:
         if self._trajectory is not None:
             line = {"type": kind, "t": self._now(), **fields}
             self._trajectory.write(self._dump(line) + "\n")

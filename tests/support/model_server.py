@@ -113,16 +113,25 @@ class Request:
 class ModelServer:
     """Serves a script until the `with` block ends; then it closes every connection, hanging ones too.
 
-    `api_key`: when given, any other key is answered 401. `models`: what `GET /v1/models` lists.
+    `api_key`: when given, any other key is answered 401. `models`: what `GET /v1/models` lists. `keep_alive`:
+    False closes the connection after every answer, without having said so.
     """
 
     def __init__(
-        self, script: Script = (), *, api_key: str | None = None, models: Sequence[str] = ("test-model",)
+        self,
+        script: Script = (),
+        *,
+        api_key: str | None = None,
+        models: Sequence[str] = ("test-model",),
+        keep_alive: bool = True,
     ):
         self.requests: list[Request] = []
         """Every POST, in order of arrival."""
         self.api_key = api_key
         self.models = tuple(models)
+        self.keep_alive = keep_alive
+        self.connections = 0
+        """How many were accepted."""
         self.closing = threading.Event()
         self._script = script
         self._next = 0
@@ -199,6 +208,7 @@ class _Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
             self._open.add(request)
+            self.model.connections += 1
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
@@ -239,6 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self.server.model.record(Request("POST", self.path, headers, body, _object(body)))
         self._send(reply, _object(body))
+        self.close_connection = self.close_connection or not self.server.model.keep_alive
 
     def _send(self, reply: Reply, request: dict[str, Any]) -> None:
         if isinstance(reply, Status):

@@ -24,9 +24,9 @@ DEFAULT_TIMEOUT = 120.0
 MAX_TIMEOUT = 600.0
 SHOWN = 30_000
 """Bytes of output that the model gets."""
-MAX_OUTPUT = 256 * 1024 * 1024
+MAX_OUTPUT = 64 * 1024 * 1024
 """Bytes of output at which a command is killed, so that it cannot fill the disk."""
-_LOOK = 0.25
+_LOOK = 0.1
 """Seconds between looks at the size of the output."""
 
 
