@@ -65,14 +65,15 @@ class RunChecks:
             set_aside = await self._stage.set(check, evidence.files if evidence else hidden)
         except Hindered as error:
             return Finding(False, 0.0, _expected(check), str(error))
+        timeout = check.timeout or self._timeout
         result = await self._sandbox.exec(
             ["bash", "-c", check.run],
-            timeout=check.timeout or self._timeout,
+            timeout=timeout,
             env=ENVIRONMENT | (evidence.environment(self._sandbox.outdir) if evidence else {}),
         )
         await self._raise_for_missing(check, call, result)
         report = await self._report(evidence) if evidence else Report()
-        return _finding(check, result, report, set_aside)
+        return _finding(check, result, _end(result, timeout), report, set_aside)
 
     async def _report(self, evidence: Evidence) -> Report:
         path = evidence.report_path
@@ -104,7 +105,7 @@ def _expected(check: RunCheck, also: str = "") -> str:
     return f"exit code 0{also}, from: {check.run.strip()}"
 
 
-def _finding(check: RunCheck, result: ExecResult, report: Report, set_aside: list[str]) -> Finding:
+def _finding(check: RunCheck, result: ExecResult, end: str, report: Report, set_aside: list[str]) -> Finding:
     details: dict[str, Any] = {"exit_code": result.exit_code, "set_aside": set_aside}
     if report.cases:
         names = [case.name for case in report.failed[:MAX_NAMES]]
@@ -113,7 +114,7 @@ def _finding(check: RunCheck, result: ExecResult, report: Report, set_aside: lis
         return Finding(True, 1.0, details=details)
     output = tail(clean(f"{decode(result.stdout)}\n{decode(result.stderr)}").strip())
     details["output"] = output
-    lines = [_end(result)]
+    lines = [end]
     if result.ok or report.tampered:
         lines += report.doubts
     if report.failed:
@@ -128,10 +129,10 @@ def _finding(check: RunCheck, result: ExecResult, report: Report, set_aside: lis
     return Finding(False, 0.0, expected, "\n".join(lines), details)
 
 
-def _end(result: ExecResult) -> str:
+def _end(result: ExecResult, timeout: float) -> str:
     """How the command ended, in words."""
     if result.timed_out:
-        return f"it did not end within {result.duration:.0f} s"
+        return f"it did not end within {timeout:g} s"
     if result.limit:
         return f"it broke the sandbox's {result.limit} limit"
     if result.exit_code < 0:

@@ -11,7 +11,7 @@ from pytest_goat.checks.finding import CannotRun
 
 SEPARATOR = re.compile(r"[;&|()]+")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-WRAPPERS = frozenset({"command", "env", "exec", "nice", "time", "timeout"})
+WRAPPERS = frozenset({"!", "command", "env", "exec", "nice", "time", "timeout"})
 """Commands that run the one after them, their own options and numbers apart."""
 BRANCHES = frozenset({"||", "!", "if", "while", "until", "case", "for"})
 """Words that let a line succeed where a command in it fails, or not run it at all."""

@@ -1,5 +1,6 @@
-"""What an agent plants must not turn a check. Each attack here makes wrong work pass where nothing is done
-about it; it must fail, and honest work must pass with the same things planted beside it.
+"""What an agent plants must not turn a check: wrong work fails, honest work passes with the same beside it.
+
+Without the guard, each attack of `PLANTED` makes the wrong work pass.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 
 from pytest_goat.checks.base import CheckResult
 from pytest_goat.task import RunCheck
-from tests.checks.arena import after_agent
+from tests.checks.arena import QUICK, Arena
 
 HONEST = "def reverse(s):\n    return s[::-1]\n"
 WRONG = "def reverse(s):\n    return s\n"
@@ -29,13 +30,14 @@ def test_reverses():
 def test_keeps_nothing_else():
     assert reverse("") == ""
 """
-CHECK = RunCheck(run="python -m pytest -q test_reverse.py", files={"test_reverse.py": TESTS})
-NESTED = RunCheck(run="python -m pytest -q tests", files={"tests/test_reverse.py": TESTS})
+CHECK = RunCheck(run=f"{QUICK} test_reverse.py", files={"test_reverse.py": TESTS})
+NESTED = RunCheck(run=f"{QUICK} tests", files={"tests/test_reverse.py": TESTS})
+WITH_PLUGINS = RunCheck(run="python -m pytest -q test_reverse.py", files={"test_reverse.py": TESTS})
 SCRIPT = "import random\nfrom reverse import reverse\nassert reverse('ab') == 'ba'\n"
 PLAIN = RunCheck(run="python check.py", files={"check.py": SCRIPT})
 ON_PATH = RunCheck(run="PYTHONPATH=. python check.py", files={"check.py": SCRIPT})
 WITH_HELPER = RunCheck(
-    run="python -m pytest -q test_reverse.py",
+    run=f"{QUICK} test_reverse.py",
     files={
         "test_reverse.py": "import expected\n" + TESTS.replace('== "ba"', '== expected.of("ab")'),
         "expected.py": "def of(text):\n    return text[::-1]\n",
@@ -67,8 +69,10 @@ class Attack:
     script: str = ""
     check: RunCheck = CHECK
 
-    def against(self, work: str) -> CheckResult:
-        [result] = after_agent(self.check, left={"reverse.py": work, **self.left}, script=self.script)
+    def on(self, work: str, arena: Arena) -> CheckResult:
+        """The result of the check when the agent has left `work` and planted the rest."""
+        left = {"reverse.py": work, **self.left}
+        [result] = arena.after_agent(self.check, left=left, script=self.script)
         return result
 
 
@@ -92,8 +96,8 @@ PLANTED = [
     Attack("conftest exits", {"conftest.py": EXIT}),
     Attack("conftest beside the tests", {"tests/conftest.py": REWRITE}, check=NESTED),
     Attack("conftest below the tests", {"tests/test_more/conftest.py": DESELECT}, check=NESTED),
-    Attack("conftest behind a link", {"helper.txt": REWRITE}, "ln -s helper.txt conftest.py"),
-    Attack("conftest with two names", {"helper.txt": REWRITE}, "ln helper.txt conftest.py"),
+    Attack("conftest behind a link", {"helper.txt": REWRITE}, "ln -sf helper.txt conftest.py"),
+    Attack("conftest with two names", {"helper.txt": REWRITE}, "ln -f helper.txt conftest.py"),
     Attack(
         "conftest among the records",
         {"tests/notes.txt": "", "more.txt": DESELECT},
@@ -121,11 +125,11 @@ PLANTED = [
     Attack("module named random", {"random.py": EXIT}, check=PLAIN),
     Attack("module named random in bytecode", {"random.pyc": bytecode(EXIT)}, check=PLAIN),
     Attack("package named random", {"random/__init__.py": EXIT}, check=PLAIN),
-    Attack("package named random behind a link", {"r/__init__.py": EXIT}, "ln -s r random", PLAIN),
+    Attack("package named random behind a link", {"r/__init__.py": EXIT}, "ln -sf r random", PLAIN),
     Attack("module named pytest", {"pytest.py": "print('2 passed')\n"}),
     Attack("package named _pytest", {"_pytest/__init__.py": EXIT}),
     Attack("package named pluggy", {"pluggy/__init__.py": EXIT}),
-    Attack("package named xdist", {"xdist/__init__.py": EXIT}),
+    Attack("package named xdist", {"xdist/__init__.py": EXIT}, check=WITH_PLUGINS),
     Attack(
         "plugin by metadata",
         {
@@ -133,6 +137,7 @@ PLANTED = [
             "evil-1.0.dist-info/entry_points.txt": "[pytest11]\nevil = planted\n",
             "planted.py": REWRITE,
         },
+        check=WITH_PLUGINS,
     ),
     Attack("sitecustomize", {"sitecustomize.py": EXIT}, check=ON_PATH),
     Attack("stale bytecode", {CACHED: bytecode("def of(text):\n    return text\n")}, check=WITH_HELPER),
@@ -140,12 +145,19 @@ PLANTED = [
 
 
 @pytest.mark.parametrize("attack", PLANTED, ids=lambda attack: attack.name)
-def test_what_is_planted_turns_nothing(attack: Attack) -> None:
-    wrong = attack.against(WRONG)
-    assert not wrong.passed
-    assert not wrong.error
-    honest = attack.against(HONEST)
-    assert honest.passed, honest.seen or honest.error
+def test_what_is_planted_turns_nothing(attack: Attack, arena: Arena) -> None:
+    result = attack.on(WRONG, arena)
+    assert not result.passed
+    assert not result.error
+
+
+@pytest.mark.parametrize("check", [CHECK, NESTED, PLAIN, ON_PATH, WITH_HELPER, WITH_PLUGINS])
+def test_honest_work_passes_with_all_of_it_beside(check: RunCheck, arena: Arena) -> None:
+    attacks = [attack for attack in PLANTED if attack.check is check]
+    left = {path: text for attack in attacks for path, text in attack.left.items()}
+    script = "\n".join(attack.script for attack in attacks)
+    result = Attack("all", left, script, check).on(HONEST, arena)
+    assert result.passed, result.seen or result.error
 
 
 SHELL_FILES = """
@@ -164,21 +176,22 @@ REWRITER = """
 (setsid bash -c 'while :; do echo "def test_reverses(): pass" > test_reverse.py; sleep 0.01; done' \
     > /dev/null 2>&1 < /dev/null &)
 """
+MINE = "def test_reverses(): pass\n"
 IN_THE_WAY = [
     Attack("other programs and shell files", script=SHELL_FILES),
-    Attack("link in place of the hidden file", {"mine.py": "def test_a(): pass\n"}, "ln -s mine.py test_reverse.py"),
-    Attack("folder in place of the hidden file", {"test_reverse.py/test_a.py": "def test_a(): pass\n"}),
-    Attack("file in place of the hidden folder", {"tests": "def test_a(): pass\n"}, check=NESTED),
+    Attack("link in place of the hidden file", {"mine.py": MINE}, "ln -s mine.py test_reverse.py"),
+    Attack("folder in place of the hidden file", {"test_reverse.py/test_a.py": MINE}),
+    Attack("file in place of the hidden folder", {"tests": MINE}, check=NESTED),
     Attack("link in place of the hidden folder", {"t/conftest.py": REWRITE}, "ln -s t tests", NESTED),
     Attack("closed folder in place of the hidden one", {"tests/a.txt": ""}, "chmod 0 tests", NESTED),
     Attack("process that rewrites the hidden file", script=REWRITER),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("attack", IN_THE_WAY, ids=lambda attack: attack.name)
-def test_what_is_in_the_way_turns_nothing(attack: Attack) -> None:
-    assert not attack.against(WRONG).passed
-    honest = attack.against(HONEST)
+def test_what_is_in_the_way_turns_nothing(attack: Attack, arena: Arena) -> None:
+    assert not attack.on(WRONG, arena).passed
+    honest = attack.on(HONEST, arena)
     assert honest.passed, honest.seen or honest.error
 
 
@@ -192,10 +205,7 @@ FROM_WITHIN = {
     "pytest.skip of the module": "import pytest\npytest.skip('not today', allow_module_level=True)\n",
     "SkipTest": "import unittest\ndef reverse(s): raise unittest.SkipTest\n",
     "pytest.xfail": "import pytest\ndef reverse(s): pytest.xfail('known')\n",
-    "one test is left": "import _pytest.main as m\n"
-    "old = m.Session.perform_collect\n"
-    "def few(self, *a, **k):\n    old(self, *a, **k)\n    self.items[:] = self.items[1:]\n    return self.items\n"
-    "m.Session.perform_collect = few\n" + WRONG,
+    "no test is run": "import _pytest.runner\n_pytest.runner.runtestprotocol = lambda *a, **k: []\n" + WRONG,
     "runtest does nothing": "import pytest\npytest.Function.runtest = lambda self: None\n" + WRONG,
     "reports are rewritten": "import _pytest.reports as r\n"
     "old = r.TestReport.from_item_and_call.__func__\n"
@@ -207,30 +217,30 @@ FROM_WITHIN = {
 
 
 @pytest.mark.parametrize("work", FROM_WITHIN.values(), ids=FROM_WITHIN.keys())
-def test_work_does_not_pass_by_turning_pytest(work: str) -> None:
-    result = Attack("").against(work)
+def test_work_does_not_pass_by_turning_pytest(work: str, arena: Arena) -> None:
+    result = Attack("").on(work, arena)
     assert not result.passed
     assert not result.error
 
 
-def test_work_does_not_pass_for_a_broken_check() -> None:
+def test_work_does_not_pass_for_a_broken_check(arena: Arena) -> None:
     """An error of the check says nothing about the model: work must not be able to look like one."""
     forged = "import os, sys\nprint('bash: line 1: python: command not found', file=sys.stderr)\n"
-    assert not Attack("").against(f"{forged}sys.stderr.flush()\nos._exit(127)\n").error
+    assert not Attack("").on(f"{forged}sys.stderr.flush()\nos._exit(127)\n", arena).error
     forged = "import os, sys\nprint('No module named pytest', file=sys.stderr)\n"
-    assert not Attack("").against(f"{forged}sys.stderr.flush()\nos._exit(1)\n").error
+    assert not Attack("").on(f"{forged}sys.stderr.flush()\nos._exit(1)\n", arena).error
 
 
-def test_a_full_disk_is_the_agents_fault() -> None:
+def test_a_full_disk_is_the_agents_fault(arena: Arena) -> None:
     script = "dd if=/dev/zero of=junk bs=1M count=100 || true; for i in {1..2000}; do : > $i || break; done"
-    [result] = after_agent(CHECK, left={"reverse.py": HONEST}, script=script, disk_mb=8)
+    [result] = arena.after_agent(CHECK, left={"reverse.py": HONEST}, script=script, disk_mb=8)
     assert not result.error
     assert not result.passed
     assert "no room" in result.seen
 
 
-def test_one_check_plants_nothing_for_the_next() -> None:
+def test_one_check_plants_nothing_for_the_next(arena: Arena) -> None:
     work = f"open('conftest.py', 'w').write({REWRITE!r})\n{WRONG}"
     first = RunCheck(run="python -c 'import reverse'")
-    results = after_agent(first, CHECK, left={"reverse.py": work})
+    results = arena.after_agent(first, CHECK, left={"reverse.py": work})
     assert [result.passed for result in results] == [True, False]

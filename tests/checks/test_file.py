@@ -6,7 +6,7 @@ from pytest_goat.checks.file import check_file
 from pytest_goat.checks.finding import CannotRun
 from pytest_goat.sandbox.base import Taken
 from pytest_goat.task import FileCheck
-from tests.checks.arena import after_agent, files_of
+from tests.checks.arena import Arena, files_of
 
 LEFT = Taken(
     files_of(
@@ -118,15 +118,15 @@ def test_what_is_shown_is_bounded_and_printable() -> None:
     assert "\x00" not in found.seen
 
 
-def test_a_real_link_is_not_followed() -> None:
+def test_a_real_link_is_not_followed(arena: Arena) -> None:
     checks = (FileCheck(file="link"), FileCheck(file="link", exists=False), FileCheck(file="pipe"))
-    results = after_agent(*checks, left={"a.txt": "x"}, script="ln -s a.txt link; mkfifo pipe")
+    results = arena.after_agent(*checks, left={"a.txt": "x"}, script="ln -s a.txt link; mkfifo pipe")
     assert [result.passed for result in results] == [False, False, False]
     assert "a symlink" in results[0].seen
     assert "a fifo" in results[2].seen
 
 
-def test_a_file_among_more_than_can_be_taken_is_found() -> None:
+def test_a_file_among_more_than_can_be_taken_is_found(arena: Arena) -> None:
     script = "mkdir aaa; cd aaa; touch {1..10100}; echo here > ../zzz"
-    [result] = after_agent(FileCheck(file="zzz", equals="here"), script=script)
+    [result] = arena.after_agent(FileCheck(file="zzz", equals="here"), script=script)
     assert result.passed, result.seen

@@ -10,7 +10,7 @@ from pytest_goat.checks.judge import MAX_FILES, check_judge, judge_prompt, read_
 from pytest_goat.errors import Cause, GatewayError
 from pytest_goat.sandbox.base import Taken
 from pytest_goat.task import JudgeCheck
-from tests.checks.arena import after_agent, files_of
+from tests.checks.arena import Arena, files_of
 
 CHECK = JudgeCheck(rubric="Is it kind?", files=("a.txt", "./b.txt"), min_score=0.6)
 LEFT = Taken(files_of({"a.txt": "text of a", "b.txt": "text of b", "c.txt": "text of c"}))
@@ -94,24 +94,34 @@ def test_without_a_judge_the_option_is_named() -> None:
         ask(None)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "1", '{"score": "1"}', '{"score": true}', '{"score": 1.1}'])
-def test_what_is_no_grade(text: str) -> None:
-    with pytest.raises(ValueError, match="it is|its|no JSON|empty"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty"),
+        ("{}", "no JSON object"),
+        ("[]", "no JSON object"),
+        ('{"score": "1"}', "no number from 0 to 1"),
+        ('{"score": true}', "no number from 0 to 1"),
+        ('{"score": 1.1}', "no number from 0 to 1"),
+    ],
+)
+def test_what_is_no_grade(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         read_grade(text)
 
 
-def test_a_judge_that_cannot_be_reached_is_an_error_of_the_check() -> None:
+def test_a_judge_that_cannot_be_reached_is_an_error_of_the_check(arena: Arena) -> None:
     async def unreachable(prompt: str) -> str:
         raise GatewayError(Cause.UNREACHABLE, "no route to the judge")
 
-    [result] = after_agent(JudgeCheck(rubric="Is it kind?"), judge=unreachable)
+    [result] = arena.after_agent(JudgeCheck(rubric="Is it kind?"), judge=unreachable)
     assert result.error == "no route to the judge"
     assert not result.passed
 
 
-def test_it_sees_what_the_agent_left_in_the_sandbox() -> None:
+def test_it_sees_what_the_agent_left_in_the_sandbox(arena: Arena) -> None:
     judge = Answers(GOOD)
-    [result] = after_agent(CHECK, script="echo left over > a.txt", answer="Done.", judge=judge)
+    [result] = arena.after_agent(CHECK, script="echo left over > a.txt", answer="Done.", judge=judge)
     assert result.passed
     assert result.kind == "judge"
     assert "left over" in judge.asked[0]

@@ -84,7 +84,9 @@ def test_a_bad_schema_is_the_checks_fault() -> None:
 
 
 @pytest.mark.parametrize("depth", [400, 900, 100_000])
-@pytest.mark.parametrize("check", [json_is([]), OutputCheck(json_schema={"items": {"$ref": "#"}, "maxItems": 0})])
+@pytest.mark.parametrize(
+    "check", [json_is([]), OutputCheck(json_schema={"items": {"$ref": "#"}, "maxItems": 0})]
+)
 def test_deep_json_is_wrong_work_and_no_fault_of_ours(check: OutputCheck, depth: int) -> None:
     text = "[" * depth + "]" * depth
     assert not check_output(check, text).passed
