@@ -71,13 +71,13 @@ def test_failures_that_stay_are_not() -> None:
 
 
 def test_a_judge_can_be_replayed(tmp_path: Path) -> None:
-    (tmp_path / "replay").mkdir()
-    (tmp_path / "replay" / "task.judge.yaml").write_text("turns: [{text: Good}]")
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "task.yaml").write_text("turns: [{text: Good}]")
 
     async def scenario() -> str:
-        gateway = make_gateway(["replay"])
+        gateway = make_gateway(["replay:judge"])
         async with running(gateway):
-            return await gateway.open(trial_key("replay", "task.judge", tmp_path)).ask("How good?")
+            return await gateway.open(trial_key("replay:judge", "task", tmp_path)).ask("How good?")
 
     assert asyncio.run(scenario()) == "Good"
 
