@@ -21,10 +21,12 @@ from pytest_goat.checks import describe_failure
 from pytest_goat.errors import UserError
 from pytest_goat.fixture import judged
 from pytest_goat.item import GoatItem, TrialError
+from pytest_goat.live import LiveLine
 from pytest_goat.plugin import GIVEN, RESULT_PROPERTY
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text
 from pytest_goat.report.junit import trial_properties
+from pytest_goat.report.progress import Progress
 from pytest_goat.reporting import REFUSED, Reporting
 from pytest_goat.result import TrialResult
 from pytest_goat.rig import default_parallel, make_rig, model_labels, preflight, secrets
@@ -57,6 +59,7 @@ class GoatSession:
         self.reporting = Reporting(self.store, run_id, config, settings)
         self._rig: Rig | None = None
         self.refused = False
+        self._told: list[str] = []
         self._scheduler: Scheduler | None = None
         self._scratch: Path | None = None
         self._futures: dict[str, Future[TrialResult]] = {}
@@ -99,10 +102,15 @@ class GoatSession:
         """Look whether everything is there, in a process that executes nothing itself."""
         try:
             self.start()
+            self._told = self._header()
         except UserError as error:
             raise pytest.UsageError(str(error)) from None
         finally:
             self.close()
+
+    def pytest_report_header(self) -> list[str]:
+        """The controller says it here: it collects nothing."""
+        return self._told
 
     def close(self) -> None:
         """End trials that still run, their sandboxes, and everything that `start` made."""
@@ -137,6 +145,22 @@ class GoatSession:
             session.shouldstop = f"{REFUSED}{error}"
             self.refused = True
 
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """Say what the trials run on: nobody should have to guess how isolated they were."""
+        return self._header() if self._rig is not None else []
+
+    def _header(self) -> list[str]:
+        rig = self._rig
+        if rig is None:
+            return []
+        controls = self.config.pluginmanager.hasplugin("dsession")
+        side_by_side = "" if controls else f", {self.parallel} at once"
+        gateway = f", gateway {rig.gateway.name}" if rig.agent.needs_model else ""
+        return [
+            f"goat: run {self.run_id}, agent {rig.agent.name} {rig.agent.version}{gateway}{side_by_side}",
+            f"goat: sandbox={rig.backend.description}",
+        ]
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> bool | None:
         """A refused worker reports nothing: the reason is the run's, not a test's."""
@@ -151,12 +175,14 @@ class GoatSession:
         boundary = _Boundary.from_parent(session, name="goat-boundary")
         finished: queue.SimpleQueue[GoatItem] = queue.SimpleQueue()
         waiting = iter(trials)
+        live = LiveLine(self.config, Progress(len(trials), self.parallel))
 
         def start_next() -> None:
             item = next(waiting, None)
             if item is not None:
                 future = self._running().submit(item.trial, partial(finished.put, item))
                 self._futures[item.trial.id] = future
+                live.progress.running += 1
 
         for _ in range(self.parallel):
             start_next()
@@ -164,8 +190,11 @@ class GoatSession:
             if not isinstance(item, GoatItem):
                 _report(session, item, boundary)
         for left in range(len(trials), 0, -1):
-            item = finished.get()
+            item = live.wait(finished)
             _report(session, item, boundary if left > 1 else None)
+            live.progress.running -= 1
+            if item.result is not None:
+                live.progress.add(item.result)
             start_next()
         return True
 

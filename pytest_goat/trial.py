@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pytest_goat.agent.base import Agent, AgentInput, AgentOutcome
+from pytest_goat.changes import workspace_changes
 from pytest_goat.checks import run_checks, score
 from pytest_goat.checks.base import CheckContext, CheckResult
 from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError
 from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey
-from pytest_goat.changes import workspace_changes
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
 from pytest_goat.task import JudgeCheck, Task
 from pytest_goat.verdict import Evidence, Ruling, decide
-from pytest_goat.workspace import read_workspace
+from pytest_goat.workspace import read_workspace, without_caches
 
 RETRIES_BEFORE_MODEL = 3
 """Tries after an infrastructure error that came before any money was spent."""
@@ -287,7 +287,7 @@ def _output(
             needs_model=bench.rig.agent.needs_model,
         )
     )
-    changed, diff = workspace_changes(original, after)
+    changed, diff = workspace_changes(original, without_caches(after))
     result = dataclasses.replace(
         bench.result(ruling, work.seen),
         score=total,

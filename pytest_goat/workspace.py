@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_goat.errors import Cause, InfraError
-from pytest_goat.sandbox.base import File
+from pytest_goat.sandbox.base import File, Files
 from pytest_goat.task import FileSource, Task
+
+CACHES = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"})
+"""Folders that tools leave behind: nobody's work."""
 
 
 def read_files(sources: Mapping[str, FileSource]) -> dict[str, File]:
@@ -19,17 +22,22 @@ def read_files(sources: Mapping[str, FileSource]) -> dict[str, File]:
 def read_workspace(task: Task) -> dict[str, File]:
     """The workspace that a task starts with: its folder, with its `files` laid over it.
 
-    Bytecode left by the host's own Python is not part of it. Raises `InfraError` as above.
+    Caches left by the host's own tools are not part of it. Raises `InfraError` as above.
     """
     found: dict[str, File] = {}
     if task.workspace is not None:
         for folder, folders, names in os.walk(task.workspace):
-            folders[:] = sorted(name for name in folders if name != "__pycache__")
+            folders[:] = sorted(set(folders) - CACHES)
             for name in sorted(names):
                 path = Path(folder, name)
                 if path.is_file() and not path.is_symlink():
                     found[path.relative_to(task.workspace).as_posix()] = _read(path)
     return found | read_files(task.files)
+
+
+def without_caches(files: Files) -> dict[str, File]:
+    """`files` without what tools leave behind."""
+    return {path: file for path, file in files.items() if CACHES.isdisjoint(path.split("/"))}
 
 
 def _read(source: FileSource) -> File:

@@ -32,6 +32,7 @@ LAYERS = (
     ("single",),
     ("plugin",),
     ("item",),
+    ("live",),
     ("reporting",),
     ("fixture",),
     ("session",),
@@ -39,7 +40,7 @@ LAYERS = (
 )
 """From first to last: a part imports only what stands before it, or its own modules."""
 
-PYTEST_PARTS = {"plugin", "item", "session", "reporting", "fixture", "cli"}
+PYTEST_PARTS = {"plugin", "item", "live", "session", "reporting", "fixture", "cli"}
 """The only ones that know pytest."""
 
 LIGHT = {"", "errors", "settings", "plugin"}

@@ -205,11 +205,10 @@ def _read(
 
 
 def _make_root(root: Path) -> None:
-    if root.is_dir():
-        return
     root.mkdir(parents=True, exist_ok=True)
     for name, text in ROOT_FILES.items():
-        (root / name).write_text(text)
+        if not (root / name).exists():
+            (root / name).write_text(text)
 
 
 def _file_name(name: str) -> str:
