@@ -1,0 +1,1 @@
+"""A herd book on the command line: python -m herd COMMAND [ARGUMENTS]."""
