@@ -10,11 +10,10 @@ import socket
 from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError, UserError
-from pytest_goat.sandbox.base import MB, SandboxLimits, SandboxSpec
-from pytest_goat.sandbox.local import canary, host, layout
+from pytest_goat.sandbox.base import SandboxLimits, SandboxSpec
+from pytest_goat.sandbox.local import canary, engines, host
 from pytest_goat.sandbox.local.cgroup import MemoryGroup, MemoryGroups
 from pytest_goat.sandbox.local.channel import Channel
-from pytest_goat.sandbox.local.identity import sandbox_id
 from pytest_goat.sandbox.local.launch import Launcher, close_all
 from pytest_goat.sandbox.local.sandbox import LocalSandbox, Parts
 
@@ -39,8 +38,7 @@ class LocalBackend:
     """
 
     def __init__(self, engine: str = "auto", unsafe: bool = False) -> None:
-        self._engines = _engines(engine, unsafe)
-        self._owner = sandbox_id()
+        self._engines = engines.to_try(engine, unsafe)
         self._description = ""
         self._launcher: Launcher | None = None
         self._groups: MemoryGroups | None = None
@@ -68,29 +66,16 @@ class LocalBackend:
                 refusals[engine] = str(error).removeprefix("local sandbox: ")
                 await self.stop()
             else:
-                self._description = self._describe(engine)
                 return
         raise UserError(canary.refusal(refusals))
 
     async def _start_engine(self, engine: str, shown: host.HostView) -> None:
-        settings = {
-            "engine": engine,
-            "host_id": self._owner,
-            "trees": shown.trees,
-            "links": shown.links,
-            "memory_files": self._groups is not None,
-        }
-        self._launcher = await Launcher.start(settings)
+        told = engines.settings(engine, shown, cgroup=self._groups is not None)
+        self._launcher = await Launcher.start(told)
         self._fill_spares()
-        await canary.check(self.open)
-
-    def _describe(self, engine: str) -> str:
-        limits = SandboxLimits()
-        memory = f"mem {limits.memory // MB}M {'cgroup' if self._groups else 'watchdog'}"
-        return (
-            f"local/{engine} (user,mnt,pid,net,ipc ns + seccomp, uid {layout.INNER_ID}->{self._owner}, "
-            f"{memory}, pids {limits.processes}, net gateway-only)"
-        )
+        if engine != "none":
+            await canary.check(self.open)
+        self._description = engines.describe(engine, told, self._launcher.landlock)
 
     async def open(self, spec: SandboxSpec) -> LocalSandbox:
         """A fresh sandbox, furnished as `spec` says."""
@@ -120,17 +105,18 @@ class LocalBackend:
         }
         trees: list[int] = []
         try:
-            for mount in spec.mounts:
-                trees.append(await self._running().tree(mount.source))
+            if self._running().namespaces:
+                for mount in spec.mounts:
+                    trees.append(await self._running().tree(mount.source))
             answer, (box, process, *listener) = await spare.channel.request(request, trees)
         finally:
             close_all(trees)
         if spec.attach is not None:
-            spec.attach(socket.socket(fileno=listener[0]), True)
+            spec.attach(socket.socket(fileno=listener[0]), self._running().namespaces)
         if spare.group is not None:
             spare.group.limit(spec.limits.memory)
         parts = Parts(spare.channel, box, process, spare.group)
-        return LocalSandbox(parts, answer["root"], self._owner, spec.limits, self._forget)
+        return LocalSandbox(parts, answer, spec, self._forget)
 
     def _spawn(self) -> _Spare:
         group = self._groups.make() if self._groups is not None else None
@@ -165,21 +151,13 @@ class LocalBackend:
         """Close every sandbox still open, and end the launcher."""
         for sandbox in list(self._opened):
             await sandbox.close()
+        while self._spares:
+            self._drop(self._spares.popleft())
         if self._launcher is not None:
             self._launcher.stop()
             self._launcher = None
-        while self._spares:
-            self._drop(self._spares.popleft())
-
-
-def _engines(engine: str, unsafe: bool) -> list[str]:
-    if engine == "auto":
-        return ["ns", "landlock", *(["none"] if unsafe else [])]
-    if engine not in ("ns", "landlock", "none"):
-        raise UserError(f"local sandbox: no engine {engine!r}; there are auto, ns and landlock")
-    if engine == "none" and not unsafe:
-        raise UserError("local sandbox: engine 'none' isolates nothing: it needs --goat-unsafe-local")
-    return [engine]
+        if self._groups is not None:
+            await self._groups.close()
 
 
 def _limits(limits: SandboxLimits, *, watched: bool) -> dict[str, int]:

@@ -40,7 +40,7 @@ _SYSCTLS = {
 
 
 async def check(open_sandbox: Callable[[SandboxSpec], Awaitable[Sandbox]]) -> None:
-    """Raises `SandboxError` unless a sandbox opens, runs Python, and cannot reach a file or port of the host."""
+    """Raises `SandboxError` unless a sandbox opens, runs Python, and reaches no file or port of the host."""
     sandbox = await open_sandbox(SandboxSpec(f"canary-{secrets.token_hex(4)}"))
     try:
         with (

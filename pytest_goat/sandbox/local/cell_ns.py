@@ -19,8 +19,8 @@ class NamespaceCell:
 
     preexec: Callable[[], None] | None = None
 
-    def __init__(self, zygote: socket.socket, saved: Mapping[str, str], program: bytes) -> None:
-        self._zygote, self._saved, self._program = zygote, saved, program
+    def __init__(self, zygote: socket.socket, owner: int, saved: Mapping[str, str], program: bytes) -> None:
+        self._zygote, self._owner, self._saved, self._program = zygote, owner, saved, program
         namespaces.isolate_init()
         self._bounds: wire.Message = {}
         self._fresh: dict[str, tuple[int, int]] = {}
@@ -35,7 +35,7 @@ class NamespaceCell:
         given = [box, os.pidfd_open(os.getpid())]
         if message["listen"]:
             given.append(socket.create_server(("127.0.0.1", layout.GATEWAY_PORT), backlog=64).detach())
-        return {"root": ""}, given
+        return {"root": "", "owner": self._owner}, given
 
     def confine(self) -> None:
         self._proc = namespaces.enter_command_namespace()
@@ -61,12 +61,15 @@ class NamespaceCell:
         for folder in used:
             self._fresh[folder] = _state(folder)
 
-    def memory(self) -> int:
+    def exceeded(self) -> str:
         pids = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
-        return sum(_resident(pid) for pid in pids)
+        return "memory" if sum(_resident(pid) for pid in pids) > self._bounds["watch_memory"] else ""
 
     def end_all(self) -> None:
         namespaces.end_all()
+
+    def leave(self) -> None:
+        """With the init, process 1, the kernel ends everything."""
 
 
 def _state(folder: str) -> tuple[int, int]:

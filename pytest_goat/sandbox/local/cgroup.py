@@ -5,8 +5,8 @@ Both versions of the kernel interface: Documentation/admin-guide/cgroup-v1/memor
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ class _Interface:
     """The file with a line `oom_kill N`."""
 
 
+_TRIES, _PAUSE = 400, 0.005
+"""How often, and how many seconds apart, a group is tried to be removed that still has members."""
 _V1 = _Interface("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control")
 _V2 = _Interface("memory.max", "memory.swap.max", "memory.events")
 
@@ -66,7 +68,6 @@ class MemoryGroups:
 
     def __init__(self, parent: Path, interface: _Interface) -> None:
         self._parent, self._interface = parent, interface
-        self._numbers = itertools.count()
         self._leftover: list[MemoryGroup] = []
 
     @classmethod
@@ -92,11 +93,19 @@ class MemoryGroups:
 
     def make(self) -> MemoryGroup:
         """A new group. Raises `OSError` when it cannot be made."""
-        return MemoryGroup(self._parent / f"goat-{os.getpid()}-{next(self._numbers)}", self._interface)
+        return MemoryGroup(self._parent / f"goat-{os.getpid()}-{os.urandom(6).hex()}", self._interface)
 
     def discard(self, group: MemoryGroup) -> None:
         """Remove `group`, now or as soon as it is empty."""
         self._leftover = [left for left in [*self._leftover, group] if not left.remove()]
+
+    async def close(self) -> None:
+        """Remove what is left, when the last members have disappeared; give up after a while."""
+        for _ in range(_TRIES):
+            self._leftover = [left for left in self._leftover if not left.remove()]
+            if not self._leftover:
+                return
+            await asyncio.sleep(_PAUSE)
 
 
 def _sweep(parent: Path) -> None:

@@ -17,6 +17,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._waiting: asyncio.Future[None] | None = None
 
     async def request(self, message: wire.Message, fds: Sequence[int] = ()) -> tuple[wire.Message, list[int]]:
         """Send `message` and wait for the answer, whose descriptors the caller owns.
@@ -32,12 +33,13 @@ class Channel:
     async def receive(self) -> tuple[wire.Message, list[int]]:
         """Wait for the next message; raises as `request` does."""
         loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._sock, resolve, ready)
+        self._waiting = loop.create_future()
+        loop.add_reader(self._sock, resolve, self._waiting)
         try:
-            await ready
+            await self._waiting
         finally:
-            loop.remove_reader(self._sock)
+            if self._sock.fileno() >= 0:
+                loop.remove_reader(self._sock)
         try:
             answer, given = wire.receive(self._sock)
         except (OSError, EOFError) as error:
@@ -56,6 +58,10 @@ class Channel:
             raise _lost() from error
 
     def close(self) -> None:
+        """Hang up; who waits for an answer is told that it will not come. May be called twice."""
+        if self._waiting is not None and not self._waiting.done():
+            asyncio.get_running_loop().remove_reader(self._sock)
+            self._waiting.set_exception(_lost())
         self._sock.close()
 
 

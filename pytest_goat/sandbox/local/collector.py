@@ -8,18 +8,16 @@ the event loop can do other things meanwhile.
 
 from __future__ import annotations
 
-# pathlib knows no directory descriptors.
-# ruff: noqa: PTH101, PTH208
 import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pytest_goat.errors import Cause, SandboxError, UserError
+from pytest_goat.errors import UserError
 from pytest_goat.sandbox.base import File
+from pytest_goat.sandbox.local.trees import FOLDER, make_writable, open_own, remove
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -45,8 +43,8 @@ def parts_of(path: str) -> list[str]:
 
 def put(root: int, files: Mapping[str, File | None]) -> Iterator[None]:
     """Make `files` below the folder `root`; None: nothing is there. Replaces what is in the way."""
-    for path, file in files.items():
-        _put_one(root, parts_of(path), file)
+    for parts, file in [(parts_of(path), file) for path, file in files.items()]:
+        _put_one(root, parts, file)
         yield
 
 
@@ -59,8 +57,7 @@ def _put_one(root: int, parts: Sequence[str], file: File | None) -> None:
             if at < 0:
                 return
             opened.callback(os.close, at)
-        _make_writable(at)
-        _remove(at, name)
+        remove(at, name)
         if file is None:
             return
         fd = os.open(name, _WRITE, 0o600, dir_fd=at)
@@ -74,62 +71,18 @@ def _put_one(root: int, parts: Sequence[str], file: File | None) -> None:
 def _enter(at: int, name: str, *, make: bool) -> int:
     """Open the folder `name`; what else is there gives way when one is to be made, else the answer is -1."""
     try:
-        return _open(at, name, _FOLDER)
+        return open_own(at, name, FOLDER)
     except FileNotFoundError:
         if not make:
             return -1
     except NotADirectoryError:  # a link counts as no directory
         if not make:
             return -1
-        _make_writable(at)
+        make_writable(at)
         os.unlink(name, dir_fd=at)
-    _make_writable(at)
+    make_writable(at)
     os.mkdir(name, 0o755, dir_fd=at)
-    return os.open(name, _FOLDER, dir_fd=at)
-
-
-def _open(at: int, name: str, flags: int) -> int:
-    """Open `name`, although its owner, which is us, may have closed it to itself."""
-    try:
-        return os.open(name, flags, dir_fd=at)
-    except PermissionError:
-        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
-    try:
-        mode = os.fstat(handle).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise PermissionError(name)
-        # Through the descriptor, so that nothing can be swapped in between.
-        os.chmod(f"/proc/self/fd/{handle}", 0o700)
-        return os.open(f"/proc/self/fd/{handle}", flags & ~os.O_NOFOLLOW)
-    finally:
-        os.close(handle)
-
-
-def _make_writable(folder: int) -> None:
-    mode = os.fstat(folder).st_mode
-    if mode & 0o700 != 0o700:
-        os.fchmod(folder, stat.S_IMODE(mode) | 0o700)
-
-
-def _remove(at: int, name: str, depth: int = 0) -> None:
-    """Remove whatever `name` is, a folder with all that is in it; nothing there is fine too."""
-    if depth > _MAX_DEPTH:
-        raise SandboxError(Cause.SANDBOX_LIMIT, f"folders nested deeper than {_MAX_DEPTH} at {name}")
-    try:
-        os.unlink(name, dir_fd=at)
-        return
-    except FileNotFoundError:
-        return
-    except IsADirectoryError:
-        pass
-    folder = _open(at, name, _FOLDER)
-    try:
-        _make_writable(folder)
-        for inner in os.listdir(folder):
-            _remove(folder, inner, depth + 1)
-    finally:
-        os.close(folder)
-    os.rmdir(name, dir_fd=at)
+    return os.open(name, FOLDER, dir_fd=at)
 
 
 @dataclass(slots=True)
@@ -175,7 +128,7 @@ def take(root: int, paths: Sequence[str] | None, haul: Haul) -> Iterator[None]:
 
 def _enter_to_take(at: int, name: str, path: str, haul: Haul) -> int:
     try:
-        return _open(at, name, _FOLDER)
+        return open_own(at, name, FOLDER)
     except FileNotFoundError:
         return -1
     except OSError:
@@ -207,7 +160,7 @@ def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> Iterator
             if depth >= _MAX_DEPTH:
                 haul.refuse(path, f"nested deeper than {_MAX_DEPTH} folders")
                 return
-            yield from _take_folder(_open(at, name, _FOLDER), f"{path}/", haul, depth + 1)
+            yield from _take_folder(open_own(at, name, FOLDER), f"{path}/", haul, depth + 1)
         elif stat.S_ISREG(mode):
             yield from _take_file(at, name, path, haul)
         else:
@@ -219,7 +172,7 @@ def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> Iterator
 
 
 def _take_file(at: int, name: str, path: str, haul: Haul) -> Iterator[None]:
-    fd = _open(at, name, _READ)
+    fd = open_own(at, name, _READ)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):

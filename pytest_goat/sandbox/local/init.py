@@ -14,20 +14,21 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from pytest_goat.sandbox.local import wire
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _WATCH_INTERVAL = 0.05
-"""Seconds between looks at the memory of the tree, where no cgroup bounds it."""
+"""Seconds between looks at the tree, where the kernel does not bound it."""
 
 
 class Cell(Protocol):
     """What confines the commands of one sandbox: one class a tier."""
 
-    preexec: Callable[[], None] | None
-    """What a forked child has still to do before it becomes a command."""
+    @property
+    def preexec(self) -> Callable[[], None] | None:
+        """What a forked child has still to do before it becomes a command."""
 
     def open(self, message: wire.Message, fds: Sequence[int]) -> tuple[wire.Message, list[int]]:
         """Furnish the sandbox as the harness wants it.
@@ -45,15 +46,37 @@ class Cell(Protocol):
     def refresh(self) -> None:
         """Make home and tmp empty again, where they are not."""
 
-    def memory(self) -> int:
-        """Bytes that the processes of the sandbox use now."""
+    def exceeded(self) -> str:
+        """The limit of the tree that is exceeded now, "" when none is."""
 
     def end_all(self) -> None:
         """Kill and reap everything but the init."""
 
+    def leave(self) -> None:
+        """Leave nothing behind: the init is about to end."""
+
+
+def become(foreign: Sequence[int], fds: Sequence[int], make_cell: Callable[[], Cell]) -> NoReturn:
+    """Turn this freshly forked process into an init.
+
+    `foreign` are the parent's descriptors; `fds` are the own socket and control groups to become a member of.
+    """
+    try:
+        for fd in foreign:
+            os.close(fd)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        control, *groups = fds
+        for group in groups:
+            os.write(group, b"0")
+            os.close(group)
+        serve(socket.socket(fileno=control), make_cell)
+    finally:
+        os._exit(0)  # whatever happened, this process must not go on as its parent
+
 
 def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
     """Answer requests until the end of `control`. For a process that has nothing else to do."""
+    cell: Cell | None = None
     try:
         cell = make_cell()
         message, fds = wire.receive(control)
@@ -62,22 +85,25 @@ def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
         for fd in fds + given:
             os.close(fd)
         cell.confine()
-        runner = _Runner(control, cell, message["limits"]["watch_memory"])
+        runner = _Runner(control, cell, watched=bool(message["limits"]["watch_memory"]))
         while True:
             request, streams = wire.receive(control)
             wire.send(control, runner.run(request, streams))
             cell.refresh()
     except EOFError:
-        pass  # closed: with this process everything in the sandbox ends
+        pass  # closed
     except Exception as error:
         wire.send(control, {"error": str(error)})
+    finally:
+        if cell is not None:
+            cell.leave()
 
 
 class _Runner:
     """Runs one command at a time."""
 
-    def __init__(self, control: socket.socket, cell: Cell, watch_memory: int) -> None:
-        self._control, self._cell, self._watch_memory = control, cell, watch_memory
+    def __init__(self, control: socket.socket, cell: Cell, *, watched: bool) -> None:
+        self._control, self._cell, self._watched = control, cell, watched
         self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -129,7 +155,7 @@ class _Runner:
             left = deadline - time.monotonic()
             if left <= 0:
                 return -signal.SIGKILL, "timeout"
-            pause = min(left, _WATCH_INTERVAL) if self._watch_memory else left
+            pause = min(left, _WATCH_INTERVAL) if self._watched else left
             events = dict(self._poll.poll(pause * 1000))
             if self._control.fileno() in events:
                 raise EOFError("the harness hung up")
@@ -137,8 +163,8 @@ class _Runner:
                 os.read(self._woken, 512)
             if (status := _reap(child)) is not None:
                 return os.waitstatus_to_exitcode(status), ""
-            if self._watch_memory and self._cell.memory() > self._watch_memory:
-                return -signal.SIGKILL, "memory"
+            if self._watched and (limit := self._cell.exceeded()):
+                return -signal.SIGKILL, limit
 
 
 def _reap(child: int) -> int | None:

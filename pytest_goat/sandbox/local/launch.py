@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,12 +19,17 @@ _SCRIPT = Path(__file__).with_name("launcher.py")
 class Launcher:
     """Owns the launcher process and the two sockets to it. Make it with `start`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], keeper: Channel, zygote: Channel) -> None:
-        self._process, self._keeper, self._zygote = process, keeper, zygote
+    landlock = 0
+    """Version of the kernel's Landlock, where it is used."""
+
+    def __init__(
+        self, told: wire.Message, process: subprocess.Popen[bytes], keeper: Channel, zygote: Channel
+    ):
+        self._told, self._process, self._keeper, self._zygote = told, process, keeper, zygote
         self._keeper_free = asyncio.Lock()
 
     @classmethod
-    async def start(cls, settings: wire.Message) -> Launcher:
+    async def start(cls, told: wire.Message) -> Launcher:
         """Start the launcher. Raises `SandboxError` in the launcher's words when it cannot do its work."""
         keeper, keeper_there = wire.pair()
         zygote, zygote_there = wire.pair()
@@ -38,14 +44,20 @@ class Launcher:
                 pass_fds=fds,
                 start_new_session=True,  # Ctrl-C is the harness's to handle
             )
-        launcher = cls(process, Channel(keeper), Channel(zygote))
+        launcher = cls(told, process, Channel(keeper), Channel(zygote))
         try:
-            launcher._keeper.send(settings)
-            await launcher._zygote.receive()
+            launcher._keeper.send(told)
+            ready, _ = await launcher._zygote.receive()
+            launcher.landlock = ready.get("landlock", 0)
         except BaseException:
             launcher.stop()
             raise
         return launcher
+
+    @property
+    def namespaces(self) -> bool:
+        """Whether sandboxes have own mounts and an own network."""
+        return bool(self._told["engine"] == "ns")
 
     def spawn(self, fds: Sequence[int] = ()) -> Channel:
         """A socket to a new init, which is being made. Raises `SandboxError` when the launcher is gone."""
@@ -70,7 +82,8 @@ class Launcher:
         self._keeper.close()
         self._zygote.close()
         self._process.wait()
-        # Nothing can hold the process up: it has no state to save, and the kernel ends what it started.
+        if folder := self._told.get("temporary"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def close_all(fds: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError
-from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxLimits, Taken
+from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxSpec, Taken
 from pytest_goat.sandbox.local import collector, layout, wire
 from pytest_goat.sandbox.local.cgroup import MemoryGroup
 from pytest_goat.sandbox.local.channel import Channel, resolve
@@ -44,14 +44,17 @@ class LocalSandbox:
     def __init__(
         self,
         parts: Parts,
-        root: str,
-        owner: int,
-        limits: SandboxLimits,
+        answer: wire.Message,
+        spec: SandboxSpec,
         on_close: Callable[[LocalSandbox, MemoryGroup | None], None],
     ) -> None:
         self._channel, self._box, self._process = parts.channel, parts.box, parts.process
         self._group, self._kills = parts.group, 0
-        self._root, self._owner, self._limits, self._on_close = root, owner, limits, on_close
+        self._root: str = answer["root"]
+        self._owner: int = answer["owner"]
+        self._limits, self._on_close = spec.limits, on_close
+        # Where nothing is mounted, a command is given the place on the host instead.
+        self._places = {mount.target: mount.source for mount in spec.mounts} if self._root else {}
         self._open = True
 
     @property
@@ -115,8 +118,10 @@ class LocalSandbox:
     ) -> ExecResult:
         self._check_open()
         request = {
-            "argv": list(argv),
-            "env": {**self._environment(), **(env or {})},
+            "argv": [self._place(part) for part in argv],
+            "env": {
+                name: self._place(value) for name, value in {**self._environment(), **(env or {})}.items()
+            },
             "cwd": cwd or self.workdir,
             "timeout": timeout,
         }
@@ -166,6 +171,12 @@ class LocalSandbox:
         home, tmp = (self._root + folder for folder in (layout.HOME, layout.TMP))
         return {"PATH": _PATH, "HOME": home, "TMPDIR": tmp, "LANG": "C.UTF-8"}
 
+    def _place(self, value: str) -> str:
+        for target, source in self._places.items():
+            if value == target or value.startswith(f"{target}/"):
+                return source + value[len(target) :]
+        return value
+
     def _check_open(self) -> None:
         if not self._open:
             raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: it is closed")
@@ -174,13 +185,28 @@ class LocalSandbox:
         if not self._open:
             return
         self._open = False
-        with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(self._process, signal.SIGKILL)
-        await _ended(self._process)
-        os.close(self._process)
-        os.close(self._box)
         self._channel.close()
+        os.close(self._box)
+        try:
+            await self._end()
+        finally:
+            os.close(self._process)
         self._on_close(self, self._group)
+
+    async def _end(self) -> None:
+        """Wait until the init is gone: process 1 takes its pid namespace with it, any other cleans up."""
+        if not self._root:
+            _kill(self._process)
+        try:
+            await asyncio.wait_for(_ended(self._process), _GRACE)
+        except TimeoutError:
+            _kill(self._process)
+            await _ended(self._process)
+
+
+def _kill(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, signal.SIGKILL)
 
 
 async def _ended(process: int) -> None:
@@ -189,6 +215,6 @@ async def _ended(process: int) -> None:
     gone: asyncio.Future[None] = loop.create_future()
     loop.add_reader(process, resolve, gone)
     try:
-        await asyncio.shield(gone)
+        await gone
     finally:
         loop.remove_reader(process)

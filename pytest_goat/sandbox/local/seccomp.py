@@ -9,10 +9,11 @@ import errno
 import itertools
 import os
 import struct
+from collections.abc import Sequence
 
 from pytest_goat.sandbox.local import syscalls
 
-_LD_ABS, _JEQ, _JSET, _JGE, _RET = 0x20, 0x15, 0x45, 0x35, 0x06
+_LD_ABS, _JEQ, _JSET, _JGE, _AND, _RET = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NR, _ARCH, _ARGS = 0, 4, 16
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
@@ -23,8 +24,11 @@ _NEW_NAMESPACE = 0x7E020080
 """Every CLONE_NEW* flag that `clone` takes."""
 _TERMINAL_INJECTION = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX: they type into the terminal for somebody else."""
-_FAMILIES = (1, 2, 10, 16)
-"""AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. A network namespace does not confine all others (vsock)."""
+_UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
+_FAMILIES = (_UNIX, _INET, _INET6, _NETLINK)
+"""A network namespace does not confine every other family (vsock)."""
+_SOCK_STREAM, _IPPROTO_TCP = 1, 6
+_MSG_FASTOPEN = 0x20000000
 
 # name: (x86_64, aarch64); None where the architecture has no such call.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
@@ -75,17 +79,40 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "personality": (135, 92),
     "vhangup": (153, 58),
 }
-_ABSENT: dict[str, tuple[int, int]] = {
+_ABSENT: dict[str, tuple[int | None, int | None]] = {
     # ENOSYS, so that programs fall back: the filter cannot look into the memory that these point to.
     "clone3": (435, 435),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
 }
+_SHARED: dict[str, tuple[int | None, int | None]] = {
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+}
+"""Of the whole user or machine."""
+_OF_ANY_PROCESS: dict[str, tuple[int | None, int | None]] = {
+    # Their first argument is a process; 0 is the calling one.
+    "prlimit64": (302, 261),
+    "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274),
+}
 _CLONE = (56, 220)
 _IOCTL = (16, 29)
 _SOCKET = (41, 198)
 _MEMFD_CREATE = (319, 279)
+_SENDTO, _SENDMSG, _SENDMMSG = (44, 206), (46, 211), (307, 269)
+_SENDING = {_SENDTO: 3, _SENDMSG: 2, _SENDMMSG: 3}
+"""System call -> which argument holds the flags. Data sent with the first packet passes `connect` by."""
 
 
 def _op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
@@ -100,54 +127,91 @@ def _argument(index: int) -> bytes:
     return _op(_LD_ABS, _ARGS + 8 * index)  # the low half: both architectures are little-endian
 
 
-def _any_flag(index: int, flags: int) -> list[bytes]:
-    return [_argument(index), _op(_JSET, flags, 0, 1), _refuse(errno.EPERM), _op(_RET, _ALLOW)]
+def _forbid_flags(index: int, flags: int, number: int) -> list[bytes]:
+    return [_argument(index), _op(_JSET, flags, 0, 1), _refuse(number)]
 
 
-def _one_of(index: int, values: tuple[int, ...], found: bytes, other: bytes) -> list[bytes]:
+def _forbid(index: int, values: Sequence[int], number: int) -> list[bytes]:
+    tests = ([_op(_JEQ, value, 0, 1), _refuse(number)] for value in values)
+    return [_argument(index), *itertools.chain.from_iterable(tests)]
+
+
+def _require(index: int, values: Sequence[int], number: int, mask: int = 0xFFFFFFFF) -> list[bytes]:
+    """Go on when the argument, under `mask`, is one of `values`; else refuse with error `number`."""
     tests = [_op(_JEQ, value, len(values) - i, 0) for i, value in enumerate(values)]
-    return [_argument(index), *tests, other, found]
+    return [_argument(index), _op(_AND, mask), *tests, _refuse(number)]
 
 
-def _rules(column: int, memory_files: bool) -> dict[int, list[bytes]]:
-    """System call number -> what is done about it. Every list ends in a return."""
-    allow = _op(_RET, _ALLOW)
-    rules = {
-        _CLONE[column]: _any_flag(0, _NEW_NAMESPACE),
-        _IOCTL[column]: _one_of(1, _TERMINAL_INJECTION, _refuse(errno.EPERM), allow),
-        _SOCKET[column]: _one_of(0, _FAMILIES, allow, _refuse(errno.EAFNOSUPPORT)),
-    }
-    for refused in _REFUSED.values():
-        if (number := refused[column]) is not None:
-            rules[number] = [_refuse(errno.EPERM)]
-    absent = list(_ABSENT.values()) if memory_files else [*_ABSENT.values(), _MEMFD_CREATE]
-    for numbers in absent:
-        rules[numbers[column]] = [_refuse(errno.ENOSYS)]
+def _rules(column: int) -> dict[int, list[bytes]]:
+    """System call number -> what is refused of it; what is not refused is allowed."""
+    rules = {number: [_refuse(errno.EPERM)] for number in _column(_REFUSED, column)}
+    rules.update({number: [_refuse(errno.ENOSYS)] for number in _column(_ABSENT, column)})
+    rules[_CLONE[column]] = _forbid_flags(0, _NEW_NAMESPACE, errno.EPERM)
+    rules[_IOCTL[column]] = _forbid(1, _TERMINAL_INJECTION, errno.EPERM)
+    rules[_SOCKET[column]] = _require(0, _FAMILIES, errno.EAFNOSUPPORT)
     return rules
+
+
+def _strict_rules(column: int) -> dict[int, list[bytes]]:
+    """What is refused too where there are no namespaces: the machine's other processes are in reach."""
+    rules = {number: [_refuse(errno.EPERM)] for number in _column(_SHARED, column)}
+    rules.update({number: _require(0, (0,), errno.EPERM) for number in _column(_OF_ANY_PROCESS, column)})
+    rules[_SOCKET[column]] = [
+        *_require(0, (_INET, _INET6), errno.EACCES),
+        *_require(1, (_SOCK_STREAM,), errno.EACCES, mask=0xF),
+        *_require(2, (0, _IPPROTO_TCP), errno.EPROTONOSUPPORT),
+    ]
+    for call, flags_at in _SENDING.items():
+        rules[call[column]] = _forbid_flags(flags_at, _MSG_FASTOPEN, errno.EACCES)
+    return rules
+
+
+def _column(table: dict[str, tuple[int | None, int | None]], column: int) -> list[int]:
+    return [number for numbers in table.values() if (number := numbers[column]) is not None]
 
 
 def _search(rules: list[tuple[int, list[bytes]]]) -> list[bytes]:
     """Binary search for the system call: the kernel runs a new filter for every number there is."""
     if len(rules) <= 2:
-        tests = ([_op(_JEQ, number, 0, len(body)), *body] for number, body in rules)
-        return [*itertools.chain.from_iterable(tests), _op(_RET, _ALLOW)]
+        allow = _op(_RET, _ALLOW)
+        tests = ([_op(_JEQ, number, 0, len(body) + 1), *body, allow] for number, body in rules)
+        return [*itertools.chain.from_iterable(tests), allow]
     middle = len(rules) // 2
     low, high = _search(rules[:middle]), _search(rules[middle:])
     return [_op(_JGE, rules[middle][0], len(low), 0), *low, *high]
 
 
-def build(*, memory_files: bool) -> bytes:
+def build(*, memory_files: bool, strict: bool = False) -> bytes:
     """The filter for this machine. Raises `NotImplementedError` for an architecture without a table.
 
-    Without `memory_files` memfd_create is absent: what is hoarded in them is seen by a cgroup only.
+    Without `memory_files` memfd_create is absent: what is hoarded in them is seen by a cgroup only. `strict`
+    is for commands that share the machine's network and process ids.
     """
     machine = os.uname().machine
     if machine not in _AUDIT_ARCH:
         raise NotImplementedError(f"no system call table for {machine}")
-    rules = _rules(list(_AUDIT_ARCH).index(machine), memory_files)
+    column = list(_AUDIT_ARCH).index(machine)
+    rules = {**_rules(column), **(_strict_rules(column) if strict else {})}
+    if not memory_files:
+        rules[_MEMFD_CREATE[column]] = [_refuse(errno.ENOSYS)]
     right_machine = [_op(_LD_ABS, _ARCH), _op(_JEQ, _AUDIT_ARCH[machine], 1, 0), _op(_RET, _KILL)]
     not_x32 = [_op(_LD_ABS, _NR), _op(_JGE, _X32_BIT, 0, 1), _refuse(errno.ENOSYS)]
     return b"".join([*right_machine, *not_x32, *_search(sorted(rules.items()))])
+
+
+def try_out(program: bytes) -> None:
+    """Raises `OSError` unless the kernel takes `program`. Tried in a child: there is no way back from it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+            install(program)
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(pid, 0)[1]:
+        raise OSError("the kernel does not take a system call filter (seccomp)")
 
 
 def install(program: bytes) -> None:

@@ -8,7 +8,7 @@ import select
 import signal
 import socket
 
-from pytest_goat.sandbox.local import init, namespaces, seccomp, syscalls, wire
+from pytest_goat.sandbox.local import init, namespaces, seccomp, syscalls, wire, zygote_plain
 from pytest_goat.sandbox.local.cell_ns import NamespaceCell
 
 
@@ -20,7 +20,10 @@ def main(keeper_fd: int, zygote_fd: int) -> None:
     os.umask(0o022)
     try:
         settings, _ = wire.receive(keeper)
-        _run_namespaces(settings, harness, keeper, zygote)
+        if settings["engine"] == "ns":
+            _run_namespaces(settings, harness, keeper, zygote)
+        else:
+            zygote_plain.run(settings, harness, zygote)
     except EOFError:
         pass
     except Exception as error:
@@ -71,7 +74,7 @@ class _Zygote:
     """Process 1 of the outer pid namespace: when it ends, the kernel ends every sandbox."""
 
     def __init__(self, settings: wire.Message, trees: dict[str, int], harness: socket.socket) -> None:
-        self._harness = harness
+        self._harness, self._host_id = harness, settings["host_id"]
         self._program = seccomp.build(memory_files=settings["memory_files"])
         namespaces.become_inner_user()
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of identity would clear it
@@ -100,23 +103,14 @@ class _Zygote:
     def _spawn(self) -> None:
         _, fds = wire.receive(self._harness)
         if namespaces.fork_init(self._pids) == 0:
-            try:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                self._harness.close()
-                self._inits.close()
-                os.close(self._pids)
-                os.close(self._mounts)
-                init.serve(socket.socket(fileno=fds[0]), lambda: self._make_cell(fds[1:]))
-            finally:
-                os._exit(0)
+            foreign = [self._harness.detach(), self._inits.detach(), self._pids, self._mounts]
+            init.become(
+                foreign,
+                fds,
+                lambda: NamespaceCell(self._for_inits, self._host_id, self._saved, self._program),
+            )
         for fd in fds:
             os.close(fd)
-
-    def _make_cell(self, groups: list[int]) -> NamespaceCell:
-        for members in groups:
-            os.write(members, b"0")
-            os.close(members)
-        return NamespaceCell(self._for_inits, self._saved, self._program)
 
     def _refresh(self) -> None:
         folders, (namespace, tell) = wire.receive(self._inits)

@@ -1,0 +1,163 @@
+"""The cells of the tiers without namespaces: `landlock`, and `none`.
+
+The init stays outside of what confines the commands and is their subreaper: what a command leaves behind
+becomes its child. Folders of the host take the place of mounts.
+"""
+
+from __future__ import annotations
+
+# Importing pathlib would double the time that the launcher takes to start.
+# ruff: noqa: PTH102, PTH119, PTH120, PTH123, PTH208
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+
+from pytest_goat.sandbox.local import landlock, layout, limits, seccomp, syscalls, trees, wire
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
+_ETC = tuple(f"/etc/{name}" for name in layout.ETC)
+
+
+class PlainCell:
+    """Commands on the host itself, in a private folder, as user `command_id`.
+
+    `program` is the system call filter; None: nothing confines the commands (tier `none`).
+    """
+
+    def __init__(self, settings: wire.Message, command_id: int, program: bytes | None) -> None:
+        self._settings, self._id, self._program = settings, command_id, program
+        self._bounds: wire.Message = {}
+        self._sources: list[str] = []
+        self._port = 0
+        self._root = ""
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+
+    def open(self, message: wire.Message, fds: Sequence[int]) -> tuple[wire.Message, list[int]]:
+        self._bounds, self._sources = message["limits"], message["sources"]
+        self._root = f"{self._settings['temporary']}/{os.urandom(8).hex()}"
+        for folder in ("", layout.WORKDIR, layout.OUTDIR, "/home", layout.HOME, layout.TMP):
+            os.mkdir(self._root + folder, 0o700)
+            os.chown(self._root + folder, self._id, self._id if os.geteuid() == 0 else -1)
+        given = [os.open(self._root, trees.FOLDER), os.pidfd_open(os.getpid())]
+        if message["listen"]:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+            self._port = listener.getsockname()[1]
+            given.append(listener.detach())
+        return {"root": self._root, "owner": self._id}, given
+
+    def confine(self) -> None:
+        """The init keeps what it has: it is out of the commands' reach as long as they are confined."""
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+    @property
+    def preexec(self) -> Callable[[], None]:
+        # Where commands have the user's own id, all that the user runs counts; the init watches the tree too.
+        bounds = {**self._bounds, "processes": self._bounds["processes"] + _threads_of(self._id)}
+        return lambda: self._become_command(bounds)
+
+    def _become_command(self, bounds: wire.Message) -> None:
+        limits.apply(bounds)
+        if self._program is None:
+            return
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(*[self._id] * 3)
+            os.setresuid(*[self._id] * 3)
+        syscalls.drop_capabilities()
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        folders = [self._root + folder for folder in (layout.WORKDIR, layout.OUTDIR, layout.HOME, layout.TMP)]
+        readable = [*self._settings["trees"], *self._settings["links"], *_ETC, *self._sources]
+        landlock.restrict(readable, [*folders, *_DEVICES], self._port)
+        seccomp.install(self._program)
+
+    def started(self, pid: int) -> None:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
+            file.write("1000")
+
+    def refresh(self) -> None:
+        for folder in (layout.HOME, layout.TMP):
+            at = os.open(self._root + os.path.dirname(folder), trees.FOLDER)
+            name = os.path.basename(folder)
+            trees.remove(at, name)
+            os.mkdir(name, 0o700, dir_fd=at)
+            os.chown(name, self._id, self._id if os.geteuid() == 0 else -1, dir_fd=at)
+            os.close(at)
+
+    def exceeded(self) -> str:
+        tree = list(_descendants())
+        if len(tree) > self._bounds["processes"]:
+            return "processes"
+        watched = self._bounds["watch_memory"]
+        return "memory" if watched and sum(_resident(pid) for pid in tree) > watched else ""
+
+    def end_all(self) -> None:
+        end_descendants()
+
+    def leave(self) -> None:
+        self.end_all()
+        if self._root:
+            at = os.open(os.path.dirname(self._root), trees.FOLDER)
+            trees.remove(at, os.path.basename(self._root))
+
+
+def end_descendants() -> None:
+    """Kill and reap everything that descends from this process, which must be a subreaper.
+
+    All are stopped first: what is stopped forks no more, so that a look finds them all in the end.
+    """
+    stopped: set[int] = set()
+    while new := set(_descendants()) - stopped:
+        _signal(new, signal.SIGSTOP)
+        stopped |= new
+    _signal(stopped, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+def _signal(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _descendants() -> Iterator[int]:
+    children: dict[int, list[int]] = {}
+    for pid, (_, parent, _) in _processes():
+        children.setdefault(parent, []).append(pid)
+    todo = [os.getpid()]
+    while todo:
+        found = children.get(todo.pop(), [])
+        yield from found
+        todo += found
+
+
+def _threads_of(user: int) -> int:
+    return sum(threads for _, (owner, _, threads) in _processes() if owner == user)
+
+
+def _processes() -> Iterator[tuple[int, tuple[int, int, int]]]:
+    """Every process of the machine that is alive: pid, (user, parent, threads)."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                # The name, in parentheses, may hold anything: what counts comes after the last of them.
+                fields = file.read().rpartition(b")")[2].split()
+                user = os.fstat(file.fileno()).st_uid
+        except OSError:
+            continue  # it has ended
+        if fields[0] not in (b"Z", b"X"):
+            yield int(name), (user, int(fields[1]), int(fields[17]))
+
+
+def _resident(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0  # it has ended
