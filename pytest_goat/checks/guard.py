@@ -85,10 +85,12 @@ class Guard:
         aside = SetAside()
         links = {refused.rpartition(": ")[0] for refused in left.refused}
         for path in sorted({*original, *left.files, *links}):
+            before, after = original.get(path), left.files.get(path)
+            if before and after and before.data == after.data:
+                continue
             # A link named as a module may be a package.
             if not self.watches(path) and not (path in links and self.watches(f"{path}/__init__.py")):
                 continue
-            before, after = original.get(path), left.files.get(path)
             if path not in links and _may_stay(path, before, after):
                 continue
             instead = before
@@ -148,9 +150,7 @@ def _is_shared(path: str) -> bool:
 
 
 def _may_stay(path: str, before: File | None, after: File | None) -> bool:
-    """Whether the agent's state of a watched file changes nothing that the guard is about."""
-    if before and after and before.data == after.data:
-        return True
+    """Whether what the agent did to a watched file is nothing that the guard is about."""
     if _is_shared(path):
         return not differs(path, before, after)
     # A module that the task itself gave such a name is the work.

@@ -46,7 +46,9 @@ ENVIRONMENT = {
 MAX_SHOWN = 10
 """Failed tests that are shown."""
 MAX_NAMES = 100
-"""Failed tests whose names are kept."""
+"""Names of failed tests, and of files set aside, that are kept."""
+TAIL_BYTES = 64 * 1024
+"""Bytes of each stream among which the last lines are looked for."""
 
 
 class RunChecks:
@@ -88,7 +90,7 @@ class RunChecks:
                     found = await self._stage.bash('command -v -- "$1"', name)
                     if not found.ok:
                         raise CannotRun(f"the sandbox has no {'bash' if found.exit_code == 127 else name}")
-        elif call and b"No module named pytest" in result.stderr:
+        elif call and not result.ok and b"No module named pytest" in result.stderr:
             found = await self._stage.bash('"$1" -I -c "import pytest"', call.program)
             if not found.ok:
                 raise CannotRun(f"{call.program} in the sandbox has no pytest")
@@ -106,27 +108,32 @@ def _expected(check: RunCheck, also: str = "") -> str:
 
 
 def _finding(check: RunCheck, result: ExecResult, end: str, report: Report, set_aside: list[str]) -> Finding:
-    details: dict[str, Any] = {"exit_code": result.exit_code, "set_aside": set_aside}
+    details: dict[str, Any] = {"exit_code": result.exit_code, "set_aside": set_aside[:MAX_NAMES]}
     if report.cases:
         names = [case.name for case in report.failed[:MAX_NAMES]]
         details |= {"tests": len(report.cases), "failed": names}
     if result.ok and not report.failed and not report.doubts:
         return Finding(True, 1.0, details=details)
-    output = tail(clean(f"{decode(result.stdout)}\n{decode(result.stderr)}").strip())
-    details["output"] = output
+    output = details["output"] = _output(result)
     lines = [end]
     if result.ok or report.tampered:
         lines += report.doubts
     if report.failed:
         lines += [f"{len(report.failed)} of {len(report.cases)} tests failed:", _shown(report.failed)]
     if set_aside:
-        lines.append(f"set aside, as the agent's doing: {', '.join(set_aside)}")
+        more = f" and {len(set_aside) - MAX_SHOWN} more" if len(set_aside) > MAX_SHOWN else ""
+        lines.append(f"set aside, as the agent's doing: {', '.join(set_aside[:MAX_SHOWN])}{more}")
         lines.append("  (if the task asks for it, list it under `trust:` of this check)")
     if not report.failed:
         # What pytest says of failed tests stands above already.
         lines.append(f"output:\n{indent(output, '| ')}" if output else "no output")
     expected = _expected(check, " with every test run and passed" if report.cases or report.doubts else "")
     return Finding(False, 0.0, expected, "\n".join(lines), details)
+
+
+def _output(result: ExecResult) -> str:
+    stdout, stderr = (decode(stream[-TAIL_BYTES:]) for stream in (result.stdout, result.stderr))
+    return tail(clean(f"{stdout}\n{stderr}").strip())
 
 
 def _end(result: ExecResult, timeout: float) -> str:

@@ -46,9 +46,10 @@ class Arena:
         judge: Judge | None = None,
         disk_mb: int = 256,
         taken: bool = False,
+        lost: bool = False,
     ) -> list[CheckResult]:
         """The results of `checks` when the workspace was `original`, and the agent put `left` into it and
-        ran `script` there. `taken`: the trial has taken the workspace already.
+        ran `script` there. `taken`: the trial has taken the workspace already. `lost`: the sandbox is gone.
         """
         if self._runner is None:
             self._runner = asyncio.Runner()
@@ -64,6 +65,8 @@ class Arena:
                     done = await sandbox.exec(["bash", "-ec", script], timeout=20)
                     assert done.ok, done.stderr[-1000:].decode()
                 workspace = await sandbox.take() if taken else None
+                if lost:
+                    await sandbox.close()
                 context = CheckContext(task_of(*checks), sandbox, answer, given, judge, workspace)
                 return await run_checks(context)
             finally:

@@ -5,7 +5,8 @@ import pytest
 from pytest_goat.checks import describe_failure, score
 from pytest_goat.checks.base import CheckResult
 from pytest_goat.checks.engine import check_names
-from pytest_goat.task import FileCheck, JudgeCheck, OutputCheck, RunCheck
+from pytest_goat.errors import SandboxError
+from pytest_goat.task import Check, FileCheck, JudgeCheck, OutputCheck, RunCheck
 from tests.checks.arena import Arena
 
 
@@ -99,6 +100,12 @@ def test_nothing_a_check_does_raises(arena: Arena) -> None:
     )
     assert [bool(found.error) for found in results] == [True, True, True, True, True, False]
     assert [found.passed for found in results] == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("check", [RunCheck(run="true"), FileCheck(file="a")])
+def test_a_lost_sandbox_is_no_finding(check: Check, arena: Arena) -> None:
+    with pytest.raises(SandboxError):
+        arena.after_agent(check, lost=True)
 
 
 def test_the_failure_text() -> None:
