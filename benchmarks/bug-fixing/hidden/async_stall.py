@@ -20,6 +20,12 @@ def play(scene):
     return asyncio.run(stage())
 
 
+async def settle():
+    """Let everything go as far as it can without waiting."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
 class Boom(Exception):
     pass
 
@@ -73,8 +79,7 @@ def test_takes_no_more_than_it_needs(workers, waiting):
                 raise Boom
 
         task = asyncio.create_task(run(numbers(), handler, workers=workers, waiting=waiting))
-        for _ in range(200):
-            await asyncio.sleep(0)
+        await settle()
         assert running == workers
         assert taken <= workers + waiting + 1
         go_on.set()
@@ -192,7 +197,7 @@ def test_cancelled_from_outside():
                 ended.append(number)
 
         task = asyncio.create_task(run(itertools.count(), handler, workers=3, waiting=2))
-        await asyncio.sleep(0.02)
+        await settle()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -230,7 +235,7 @@ def test_generators_are_closed(kind, ending):
         items = plain() if kind == "plain" else lazy()
         task = asyncio.create_task(run(items, handler, workers=2, waiting=2))
         if ending == "cancelled":
-            await asyncio.sleep(0.01)
+            await settle()
             task.cancel()
         done = await asyncio.gather(task, return_exceptions=True)
         assert type(done[0]) is {"well": list, "raises": Boom, "cancelled": asyncio.CancelledError}[ending]
