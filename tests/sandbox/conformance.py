@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -23,8 +24,14 @@ class Bench:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    def open(self, **spec: Any) -> Sandbox:
-        return self.run(self.backend.open(SandboxSpec("trial", **spec)))
+    @contextlib.contextmanager
+    def box(self, **spec: Any) -> Iterator[Box]:
+        """A sandbox that is closed at the end."""
+        sandbox = self.run(self.backend.open(SandboxSpec("trial", **spec)))
+        try:
+            yield Box(self, sandbox)
+        finally:
+            self.run(sandbox.close())
 
 
 class Box:
@@ -49,8 +56,8 @@ class Box:
         return str(self.take(path).files[path].data.decode())
 
 
-class SandboxConformance:
-    """The promises of `pytest_goat.sandbox.base`."""
+class WithBackend:
+    """Base of test classes that work on one started backend."""
 
     @classmethod
     def make_backend(cls) -> Backend:
@@ -73,9 +80,12 @@ class SandboxConformance:
 
     @pytest.fixture
     def box(self, bench: Bench) -> Iterator[Box]:
-        sandbox = bench.open()
-        yield Box(bench, sandbox)
-        bench.run(sandbox.close())
+        with bench.box() as box:
+            yield box
+
+
+class SandboxConformance(WithBackend):
+    """The promises of `pytest_goat.sandbox.base`."""
 
     # exec
 
@@ -148,11 +158,10 @@ class SandboxConformance:
         assert box.exec("true").ok
 
     def test_output_is_cut_at_its_bound(self, bench: Bench) -> None:
-        sandbox = bench.open(limits=SandboxLimits(output=1000))
-        result = Box(bench, sandbox).sh("yes | head -c 1000000; echo end >&2")
+        with bench.box(limits=SandboxLimits(output=1000)) as box:
+            result = box.sh("yes | head -c 1000000; echo end >&2")
         assert (len(result.stdout), result.stderr, result.truncated) == (1000, b"end\n", True)
         assert result.ok
-        bench.run(sandbox.close())
 
     # what survives
 
@@ -262,22 +271,18 @@ class SandboxConformance:
             Mount(str(tmp_path / "agent"), "/opt/goat-test/agent"),
             Mount(str(tmp_path / "tool"), "/opt/goat-test/tool"),
         )
-        sandbox = bench.open(mounts=mounts)
-        box = Box(bench, sandbox)
-        assert box.exec("/opt/goat-test/tool").stdout == b"tool\n"
-        assert box.exec("cat", "/opt/goat-test/agent/inner").stdout == b"inside"
-        assert not box.exec("touch", "/opt/goat-test/agent/new").ok
-        assert not box.exec("cp", "/bin/true", "/opt/goat-test/tool").ok
-        bench.run(sandbox.close())
+        with bench.box(mounts=mounts) as box:
+            assert box.exec("/opt/goat-test/tool").stdout == b"tool\n"
+            assert box.exec("cat", "/opt/goat-test/agent/inner").stdout == b"inside"
+            assert not box.exec("touch", "/opt/goat-test/agent/new").ok
+            assert not box.exec("cp", "/bin/true", "/opt/goat-test/tool").ok
         assert sorted(path.name for path in tmp_path.iterdir()) == ["agent", "tool"]
 
     def test_sandboxes_share_nothing(self, bench: Bench) -> None:
-        one, two = Box(bench, bench.open()), Box(bench, bench.open())
-        one.sh("echo mine > file")
-        two.sh("echo yours > file")
-        assert (one.text("file"), two.text("file")) == ("mine\n", "yours\n")
-        for box in (one, two):
-            bench.run(box.sandbox.close())
+        with bench.box() as one, bench.box() as two:
+            one.sh("echo mine > file")
+            two.sh("echo yours > file")
+            assert (one.text("file"), two.text("file")) == ("mine\n", "yours\n")
 
     def test_many_are_open_at_once(self, bench: Bench) -> None:
         async def one(number: int) -> bytes:
@@ -293,10 +298,9 @@ class SandboxConformance:
         assert bench.run(all_of_them()) == [f"{number}\n".encode() for number in range(8)]
 
     def test_close_may_come_twice_and_ends_everything(self, bench: Bench) -> None:
-        sandbox = bench.open()
-        box = Box(bench, sandbox)
-        bench.run(sandbox.close())
-        bench.run(sandbox.close())
+        with bench.box() as box:
+            bench.run(box.sandbox.close())
+        bench.run(box.sandbox.close())
         for attempt in (lambda: box.exec("true"), lambda: box.put({}), lambda: box.take()):
             with pytest.raises(SandboxError):
                 attempt()

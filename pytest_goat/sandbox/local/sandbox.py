@@ -140,18 +140,20 @@ class LocalSandbox:
             source.close()
             out.close()
             err.close()
-        reason = ended["reason"] or self._kernel_reason(ended["exit_code"])
+        reason = ended["reason"]
+        limit = "" if reason in ("", "timeout") else reason
         return ExecResult(
             exit_code=ended["exit_code"],
             stdout=stdout,
             stderr=stderr,
             duration=ended["duration"],
             timed_out=reason == "timeout",
-            limit="memory" if reason == "memory" else "",
+            limit=limit or self._kernel_limit(ended["exit_code"]),
             truncated=out_cut or err_cut,
         )
 
-    def _kernel_reason(self, exit_code: int) -> str:
+    def _kernel_limit(self, exit_code: int) -> str:
+        """The limit for which the kernel has ended a part of the command, when the command failed."""
         if exit_code == 0 or self._group is None:
             return ""
         before, self._kills = self._kills, self._group.kills()
