@@ -22,9 +22,6 @@ from pytest_goat.redact import Redactor
 _MAX_ERROR = 1024 * 1024
 """Bytes read of an answer that is an error."""
 
-_MAX_WORDS = 4000
-"""Characters of an error in which its cause is looked for."""
-
 _PASSED_ON = ("content-type", "retry-after", "retry-after-ms", "x-request-id")
 """Headers that the agent gets. The others belong to the connection (RFC 9110, 7.6.1), to the body's coding,
 which may change, or to the account that pays."""
@@ -186,11 +183,5 @@ def _outcome(answer: Answer, record: CallRecord) -> tuple[Outcome, str]:
     cost = read_cost(answer.headers.get("x-litellm-response-cost"))
     if cost is not None and found.usage.cost is None:
         found.usage = dataclasses.replace(found.usage, cost=cost)
-    if found.error is None:
-        return Outcome(
-            Ending.ANSWERED if found.complete else Ending.CUT
-        ), "the answer broke off before its end"
-    text = f"{found.error.kinds} {found.error.message}"[:_MAX_WORDS]
-    if answer.status >= 300:
-        return Outcome(status=answer.status, error=text), f"HTTP {answer.status}: {found.error.message}"
-    return Outcome(status=found.error.status or 200, error=text), f"in the answer: {found.error.message}"
+    ending = Ending.ANSWERED if found.complete else Ending.CUT
+    return record.error() or (Outcome(ending), "the answer broke off before its end")

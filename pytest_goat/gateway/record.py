@@ -13,12 +13,15 @@ from pytest_goat.redact import Redactor
 _MESSAGE = 500
 _NAME = 200
 """Characters kept of what others say: an error, a model's name."""
+_MAX_WORDS = 4000
+"""Characters of an error in which its cause is looked for."""
 
 
 class CallRecord:
     """Notes what happens in one call; `as_call` is what is known so far.
 
-    Until `end` is called the call counts as one that the agent hung up on, unless the answer was complete.
+    Until `end` is called the call counts as one that the agent hung up on, unless the answer was complete; an
+    error that the agent did not hear out is one all the same.
     """
 
     def __init__(self, opened: float, redactor: Redactor) -> None:
@@ -52,16 +55,29 @@ class CallRecord:
         if self._duration is None:
             self._duration = time.monotonic() - self._started
 
+    def error(self) -> tuple[Outcome, str] | None:
+        """The error in the answer, as far as it has come, and the same in words; None while there is none."""
+        error = self.found.error
+        if error is None:
+            return (Outcome(status=self.status), f"HTTP {self.status}") if self.status >= 300 else None
+        text = f"{error.kinds} {error.message}"[:_MAX_WORDS]
+        if self.status >= 300:
+            return Outcome(status=self.status, error=text), f"HTTP {self.status}: {error.message}"
+        return Outcome(status=error.status or 200, error=text), f"in the answer: {error.message}"
+
     def as_call(self) -> ModelCall:
         duration = time.monotonic() - self._started if self._duration is None else self._duration
         found, clean = self.found, self._redactor.text
+        cause, message = self._cause, self._message
+        if not self._ended and (error := self.error()) is not None:
+            cause, message = cause_of(error[0]), error[1]
         return ModelCall(
             started=self._offset,
             duration=duration,
             first_byte=self._first_byte,
             status=self.status,
-            cause=self._cause,
-            message=clean(self._message)[:_MESSAGE],
+            cause=cause,
+            message=clean(message)[:_MESSAGE],
             model_asked=clean(self.model_asked)[:_NAME],
             model_served=clean(found.model)[:_NAME],
             finish_reason=clean(found.finish_reason)[:_NAME],

@@ -244,6 +244,45 @@ def test_an_agent_that_leaves_after_the_last_word_did_not_hang_up() -> None:
     assert (call.cause, call.hung_up, call.finish_reason) == (None, False, "stop")
 
 
+@pytest.mark.parametrize(
+    ("start", "cause", "message"),
+    [
+        (
+            b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 9\r\n\r\n",
+            Cause.RATE_LIMITED,
+            "HTTP 429",
+        ),
+        (
+            HEAD + as_chunk(b'data: {"error": {"message": "no such model", "code": "model_not_found"}}\n\n'),
+            Cause.MODEL_NOT_FOUND,
+            "in the answer: no such model",
+        ),
+    ],
+    ids=["status", "event"],
+)
+def test_an_agent_that_leaves_at_the_first_sign_of_an_error_hides_nothing(
+    start: bytes, cause: Cause, message: str
+) -> None:
+    async def scenario() -> ModelCall:
+        gone = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(start)
+            await reader.read()
+            gone.set()
+
+        async with raw_server(serve) as url, agent_of(url) as agent:
+            async with agent.open(request()) as got:
+                if got.status == 200:
+                    await got.content.readuntil(b"\n\n")
+                got.close()
+            await asyncio.wait_for(gone.wait(), 10)
+            return await agent.last()
+
+    call = asyncio.run(scenario())
+    assert (call.cause, call.message, call.hung_up) == (cause, message, True)
+
+
 def test_calls_are_counted_and_summed() -> None:
     script: list[Scripted] = [Status(500), Answer("a"), Status(429), Answer("b")]
 
