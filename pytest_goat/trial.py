@@ -34,8 +34,6 @@ NEVER_RETRIED = frozenset(
     }
 )
 """Infrastructure errors that come out the same however often they are tried."""
-BACKOFF = 0.5
-"""Seconds before the first retry; doubles with each, with up to as much again of jitter."""
 ANSWER_MAX = 64 * 1024
 """Characters of the final text that are kept."""
 
@@ -64,6 +62,8 @@ class Rig:
     """Tries after an infrastructure error that came when the model had been called."""
     judge_model: str | None = None
     """Answers the rubrics of `judge` checks."""
+    backoff: float = 0.5
+    """Seconds before the first retry; doubles with each, with up to as much again of jitter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,19 @@ async def run_trial(trial: Trial, rig: Rig) -> TrialOutput:
     Every try that was given up is kept in the result, with its cause and what it cost.
     """
     earlier: list[Attempt] = []
+    left = {False: RETRIES_BEFORE_MODEL, True: rig.retries}  # by whether the model was called
     while True:
         output = await _attempt(trial, rig)
         result = output.result
-        retries = rig.retries if result.calls else RETRIES_BEFORE_MODEL
         if result.status is not Status.ERROR or result.cause is None or result.cause in NEVER_RETRIED:
             break
-        if len(earlier) >= retries:
+        called = bool(result.calls)
+        if not left[called]:
             break
+        left[called] -= 1
+        pause = rig.backoff * 2 ** len(earlier)
         earlier.append(Attempt(result.cause, result.message, result.phases.total, result.usage))
-        await asyncio.sleep(BACKOFF * 2 ** (len(earlier) - 1) * (1 + random.random()))  # noqa: S311
+        await asyncio.sleep(pause * random.uniform(1, 2))  # noqa: S311  (spreads load, guards nothing)
     usage = sum((attempt.usage for attempt in earlier), result.usage)
     result = dataclasses.replace(result, attempts=tuple(earlier), usage=usage)
     return TrialOutput(result, output.artifacts)

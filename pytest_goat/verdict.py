@@ -6,11 +6,14 @@ whatever happened). The rules, first match wins:
 | checks | what happened | status |
 |---|---|---|
 | all pass | anything; it is noted | passed |
-| fail or none | the last model call ended badly for a reason of infrastructure | error |
+| fail or none | the last model call that says something ended badly for a reason of infrastructure | error |
 | fail | a check could not be run | error |
 | fail | time, turns, length, context, refusal, crash of the agent, or simply wrong work | failed |
 | none | the agent completed and the last model call ended well | passed, unchecked |
 | none | anything else | failed |
+
+A call that the agent hung up on before the first byte came (mostly because its time ran out) says nothing:
+then the one before it counts, or else a provider that fails to the end would pass for a slow agent.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 from pytest_goat.agent.base import AgentOutcome
 from pytest_goat.checks.base import CheckResult
 from pytest_goat.errors import Cause
-from pytest_goat.gateway.base import Seen
+from pytest_goat.gateway.base import ModelCall, Seen
 from pytest_goat.result import Status
 from pytest_goat.sandbox.base import ExecResult
 
@@ -80,13 +83,11 @@ class Ruling:
 
 def decide(evidence: Evidence) -> Ruling:
     """Apply the rules of this module's table."""
-    limit = _limit(evidence)
+    broken, limit = _broken_call(evidence.seen), _limit(evidence)
     if evidence.score is not None and evidence.checks_pass:
-        note = f"passed, although {_words(limit, evidence)}" if limit else ""
-        return Ruling(Status.PASSED, None, note)
-    last = evidence.seen.last
-    if last is not None and last.cause in INFRASTRUCTURE:
-        return Ruling(Status.ERROR, last.cause, last.message)
+        return Ruling(Status.PASSED, None, _note(broken, limit, evidence))
+    if broken is not None:
+        return Ruling(Status.ERROR, broken.cause, broken.message)
     unrun = [check for check in evidence.checks if check.error]
     if unrun:
         return Ruling(Status.ERROR, Cause.CHECK_ERROR, f"{unrun[0].name}: {unrun[0].error}")
@@ -95,6 +96,12 @@ def decide(evidence: Evidence) -> Ruling:
     if limit is not None:
         return Ruling(Status.FAILED, limit, _words(limit, evidence))
     return Ruling(Status.FAILED, Cause.CHECKS_FAILED, _failed_checks(evidence.checks))
+
+
+def _broken_call(seen: Seen) -> ModelCall | None:
+    """The last call that says something, when it ended badly for a reason of infrastructure."""
+    telling = [c for c in seen.calls if c.cause is not None or c.first_byte is not None or not c.hung_up]
+    return telling[-1] if telling and telling[-1].cause in INFRASTRUCTURE else None
 
 
 def _limit(evidence: Evidence) -> Cause | None:
@@ -115,14 +122,29 @@ def _limit(evidence: Evidence) -> Cause | None:
             return Cause.TURN_LIMIT
     elif evidence.needs_model:
         return Cause.AGENT_CRASHED
+    if outcome.cause is Cause.NO_ANSWER and evidence.score is not None and _came_to_rest(last):
+        # It tells nothing, as its kind does; but its work was looked at, and the model had no more to say.
+        return None
     if outcome.cause is not None:
         return outcome.cause
+    if last is not None and last.hung_up:
+        return Cause.NO_ANSWER
     return None if outcome.completed else Cause.AGENT_CRASHED
 
 
-def _words(cause: Cause | None, evidence: Evidence) -> str:
-    if cause is None:
-        return ""
+def _came_to_rest(last: ModelCall | None) -> bool:
+    """Whether the model's last answer came whole, and called no tool."""
+    return last is not None and last.cause is None and not last.hung_up and not last.tool_calls
+
+
+def _note(broken: ModelCall | None, limit: Cause | None, evidence: Evidence) -> str:
+    """What is said of a trial that passed all the same."""
+    if broken is not None:
+        return f"passed, although the last model call failed: {broken.message}"
+    return f"passed, although {_words(limit, evidence)}" if limit else ""
+
+
+def _words(cause: Cause, evidence: Evidence) -> str:
     words = WORDS[cause]
     if evidence.executed.limit:
         return f"{words}: the sandbox's {evidence.executed.limit} limit ended it"

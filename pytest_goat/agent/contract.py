@@ -23,6 +23,8 @@ PYTHON = ("python3", "-I", "-S")
 """The bundled agent needs the standard library alone: without `site` it starts in half the time."""
 REPORT_MARGIN = 2.0
 """Seconds before the end of its time at which the agent stops by itself, so that it can still report."""
+LEAST_SHARE = 0.75
+"""Share of a short time that it may work all the same; a model counts as hung after the half of it."""
 
 _CAUSES = {
     "max_turns": Cause.TURN_LIMIT,
@@ -75,7 +77,7 @@ class GoatEval:
             | {
                 "GOAT_RESULT_FILE": f"{given.outdir}/result.json",
                 "GOAT_TRAJECTORY_FILE": f"{given.outdir}/trajectory.jsonl",
-                "GOAT_DEADLINE_S": f"{max(limits.timeout - REPORT_MARGIN, limits.timeout / 2):g}",
+                "GOAT_DEADLINE_S": f"{max(limits.timeout - REPORT_MARGIN, limits.timeout * LEAST_SHARE):g}",
                 "GOAT_RUN_ID": given.trial_id,
             },
         )
