@@ -49,7 +49,12 @@ class GoatFile(pytest.File):
                 for epoch in range(1, settings.epochs + 1):
                     suffix = f"-e{epoch}" if epoch > 1 else ""
                     name = f"{task.id}[{model}{suffix}]"
-                    yield GoatItem.from_parent(self, name=name, task=task, model=model, epoch=epoch)
+                    # Given whole: pytest tells the brackets from the name only where it parses the id, and
+                    # --lf compares it with one that it parsed.
+                    node_id = f"{self.nodeid}::{name}"
+                    yield GoatItem.from_parent(
+                        self, name=name, nodeid=node_id, task=task, model=model, epoch=epoch
+                    )
 
     def _warn(self, message: str, line: int) -> None:
         warnings.warn_explicit(GoatWarning(message), None, str(self.path), line)

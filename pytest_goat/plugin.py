@@ -93,6 +93,7 @@ class Incoming:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings_of(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Incoming(config), "goat-incoming")
 

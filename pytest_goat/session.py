@@ -135,7 +135,9 @@ class GoatSession:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Preflight: before any sandbox exists, what is wrong is one message."""
         trials = [item.trial for item in session.items if isinstance(item, GoatItem)]
-        if not trials or self.config.option.collectonly or session.testsfailed:
+        option = self.config.option
+        broken = session.testsfailed and not option.continue_on_collection_errors
+        if not trials or option.collectonly or broken:
             return
         try:
             self.start(trials)

@@ -255,22 +255,21 @@ def trial_key(trial: Trial, run_id: str) -> TrialKey:
 async def _check(bench: Workbench, original: Files, work: Work) -> tuple[list[CheckResult], Files]:
     """What the checks found, and the workspace as the agent left it."""
     task, rig = bench.trial.task, bench.rig
-    after = (await bench.sandbox.take()).files
+    left = await bench.sandbox.take()
     if not task.checks:
-        return [], after
+        return [], left.files
     judge: Endpoint | None = None
     if rig.judge_model and any(isinstance(check, JudgeCheck) for check in task.checks):
         key = dataclasses.replace(trial_key(bench.trial, rig.run_id), model=rig.judge_model)
         judge = rig.gateway.open(key)
     try:
-        answer = work.outcome.answer
-        context = CheckContext(task, bench.sandbox, answer, original, judge.ask if judge else None)
-        checks = await run_checks(context)
+        ask = judge.ask if judge else None
+        checks = await run_checks(CheckContext(task, bench.sandbox, work.outcome.answer, original, ask, left))
     finally:
         if judge is not None:
             await judge.close()
     bench.lap("checks")
-    return checks, after
+    return checks, left.files
 
 
 def _output(

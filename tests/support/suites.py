@@ -10,14 +10,20 @@ from typing import Any
 import yaml
 
 WRITE_HELLO = [
-    {"text": "I will write it.", "tools": [{"Write": {"file_path": "{workdir}/hello.txt", "content": "hello\n"}}]},
+    {
+        "text": "I will write it.",
+        "tools": [{"Write": {"file_path": "{workdir}/hello.txt", "content": "hello\n"}}],
+    },
     {"text": "Done: hello.txt says hello."},
 ]
 WRITE_WRONG = [
     {"tools": [{"Write": {"file_path": "{workdir}/hello.txt", "content": "good bye\n"}}]},
     {"text": "Done."},
 ]
-HELLO_CHECKS: list[dict[str, Any]] = [{"file": "hello.txt", "contains": "hello"}, {"run": "grep -q hello hello.txt"}]
+HELLO_CHECKS: list[dict[str, Any]] = [
+    {"file": "hello.txt", "contains": "hello"},
+    {"run": "grep -q hello hello.txt"},
+]
 
 
 def hello_task(task_id: str, **more: Any) -> dict[str, Any]:
