@@ -8,13 +8,14 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pytest_goat.agent.base import Agent, AgentInput, AgentOutcome
 from pytest_goat.changes import workspace_changes
 from pytest_goat.checks import run_checks, score
 from pytest_goat.checks.base import CheckContext, CheckResult
 from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError
-from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey
+from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey, Usage
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
 from pytest_goat.task import JudgeCheck, Task
@@ -272,6 +273,11 @@ async def _check(bench: Workbench, original: Files, work: Work) -> tuple[list[Ch
     return checks, left.files
 
 
+def _own_count(usage: Usage | None) -> dict[str, Any]:
+    """What the agent counted itself: kept beside what the gateway saw, as a cross-check."""
+    return {"usage": dataclasses.asdict(usage)} if usage else {}
+
+
 def _output(
     bench: Workbench, work: Work, original: Files, checks: list[CheckResult], after: Files
 ) -> TrialOutput:
@@ -298,7 +304,7 @@ def _output(
         answer=outcome.answer[:ANSWER_MAX],
         turns=outcome.turns if outcome.turns is not None else work.seen.turns,
         changed=changed,
-        details=outcome.details,
+        details=outcome.details | _own_count(outcome.usage),
     )
     artifacts = {
         "trajectory.jsonl": outcome.trajectory,

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_goat.agent.base import AgentInput, AgentOutcome, Command
-from pytest_goat.agent.contract import file_hash, model_env, plain_outcome
+from pytest_goat.agent.contract import count, file_hash, model_env, plain_outcome
 from pytest_goat.errors import UserError
+from pytest_goat.gateway.answer import read_cost
 from pytest_goat.gateway.base import Usage
 from pytest_goat.sandbox.base import ExecResult, File, Files, Mount
 
@@ -134,8 +135,9 @@ class Adapter:
             return None
         total = Usage()
         for record in self._spec.usage.records(result, left):
-            counts = {name: _at(record, path) for name, path in self._spec.tokens.items()}
-            total += Usage(**{name: value for name, value in counts.items() if isinstance(value, int)})
+            told = {name: _at(record, path) for name, path in self._spec.tokens.items()}
+            cost = read_cost(told.pop("cost", None))
+            total += Usage(**{name: count(value) for name, value in told.items()}, cost=cost)
         return total
 
 

@@ -12,6 +12,8 @@ from pytest_goat.errors import UserError
 
 KEYS = ("name", "program", "argv", "prompt", "env", "answer", "usage")
 CHANNELS = ("argv", "stdin", "file")
+PLACEHOLDERS = {"argv": "{prompt}", "file": "{prompt_file}"}
+"""By prompt channel, what stands for the prompt in argv."""
 FORMATS = ("text", "json", "jsonl")
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost")
 
@@ -26,9 +28,10 @@ def read_adapter(path: Path) -> Spec:
     if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
         raise UserError(f'{path}: argv: must be a list of words, as in ["my-agent", "--model", "{{model}}"]')
     prompt = _choice(path, "prompt", data.get("prompt", "stdin"), CHANNELS)
-    wanted = {"argv": "{prompt}", "file": "{prompt_file}"}.get(prompt)
-    if wanted and not any(wanted in word for word in argv):
-        raise UserError(f"{path}: prompt: {prompt} needs {wanted} somewhere in argv")
+    for channel, placeholder in PLACEHOLDERS.items():
+        used = any(placeholder in word for word in argv)
+        if used != (channel == prompt):
+            raise UserError(f"{path}: {placeholder} in argv and `prompt: {channel}` go together")
     usage = data.get("usage")
     return Spec(
         path=path,
@@ -61,7 +64,10 @@ def _where(path: Path, key: str, data: Any, more: tuple[str, ...]) -> Where:
     if not isinstance(data, dict):
         raise UserError(f"{path}: {key}: must be a mapping, as in {{from: stdout, format: text}}")
     _refuse_unknown(path, f"{key}.", data, ("from", "format", *more))
-    form = _choice(path, f"{key}.format", data.get("format", "text" if key == "answer" else "json"), FORMATS)
+    paths = [name for name in more if name in data]
+    form = _choice(path, f"{key}.format", data.get("format", "json" if paths else "text"), FORMATS)
+    if paths and form == "text":
+        raise UserError(f"{path}: {key}.{paths[0]}: a path needs `format: json` or `format: jsonl`")
     return Where(str(data.get("from", "stdout")), form, str(data.get("at", "")))
 
 

@@ -25,6 +25,10 @@ REPORT_MARGIN = 2.0
 """Seconds before the end of its time at which the agent stops by itself, so that it can still report."""
 LEAST_SHARE = 0.75
 """Share of a short time that it may work all the same; a model counts as hung after the half of it."""
+RESULT_MAX = 1024 * 1024
+"""Bytes of a result file: a larger one is no honest one, and everything in it would be carried along."""
+MESSAGE_MAX = 500
+"""Characters kept of the agent's own word on why it ended."""
 
 _CAUSES = {
     "max_turns": Cause.TURN_LIMIT,
@@ -87,14 +91,13 @@ class GoatEval:
         told = _result_record(left)
         if told is None:
             return plain_outcome(result, trajectory)
-        status = str(told.get("status", ""))
-        error = told.get("error") or {}
+        status, error = _text(told, "status"), told.get("error")
         return AgentOutcome(
-            answer=str(told.get("final_text") or ""),
+            answer=_text(told, "final_text"),
             completed=status == "completed",
             cause=_CAUSES.get(status),
-            message=str(error.get("message", "")) if isinstance(error, dict) else "",
-            turns=told["turns"] if isinstance(told.get("turns"), int) else None,
+            message=" ".join(_text(error, "message").split())[:MESSAGE_MAX],
+            turns=count(told["turns"]) if "turns" in told else None,
             usage=_usage(told.get("usage")),
             trajectory=trajectory,
             details={key: told[key] for key in ("agent", "timings", "tool_calls", "llm") if key in told},
@@ -115,7 +118,7 @@ def plain_outcome(result: ExecResult, trajectory: bytes = b"") -> AgentOutcome:
     """Read an agent that leaves no record: by its exit and its stdout."""
     answer = result.stdout.decode(errors="replace")
     if result.timed_out:
-        return AgentOutcome(answer, False, Cause.TIMEOUT, "its time ran out", trajectory=trajectory)
+        return AgentOutcome(answer, False, Cause.TIMEOUT, trajectory=trajectory)
     if result.limit:
         message = f"the sandbox's {result.limit} limit ended it"
         return AgentOutcome(answer, False, Cause.AGENT_CRASHED, message, trajectory=trajectory)
@@ -123,27 +126,33 @@ def plain_outcome(result: ExecResult, trajectory: bytes = b"") -> AgentOutcome:
         message = f"it ended with exit code {result.exit_code}"
         return AgentOutcome(answer, False, Cause.AGENT_CRASHED, message, trajectory=trajectory)
     if not answer.strip():
-        return AgentOutcome("", False, Cause.NO_ANSWER, "it ended without an answer", trajectory=trajectory)
+        return AgentOutcome("", False, Cause.NO_ANSWER, trajectory=trajectory)
     return AgentOutcome(answer, True, trajectory=trajectory)
 
 
 def _result_record(left: Files) -> dict[str, Any] | None:
+    data = left["result.json"].data if "result.json" in left else b""
     try:
-        told = json.loads(left["result.json"].data)
-    except (KeyError, ValueError, RecursionError):
+        told = json.loads(data) if len(data) <= RESULT_MAX else None
+    except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
+
+
+def _text(told: Any, key: str) -> str:
+    value = told.get(key) if isinstance(told, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _usage(told: Any) -> Usage | None:
     if not isinstance(told, dict):
         return None
+    return Usage(*(count(told.get(key)) for key in ("prompt", "cached", "completion", "reasoning")))
 
-    def count(key: str) -> int:
-        value = told.get(key)
-        return value if isinstance(value, int) and value >= 0 else 0
 
-    return Usage(count("prompt"), count("cached"), count("completion"), count("reasoning"))
+def count(value: Any) -> int:
+    """What an agent says of a number of things; 0 for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def file_hash(path: Path) -> str:
