@@ -32,7 +32,8 @@ def make_input(**fields: Any) -> AgentInput:
 
 def ended(exit_code: int = 0, stdout: bytes = b"", **fields: Any) -> ExecResult:
     """How a command ended."""
-    return ExecResult(exit_code, stdout, **({"stderr": b"", "duration": 1.0} | fields))
+    given: dict[str, Any] = {"stderr": b"", "duration": 1.0}
+    return ExecResult(exit_code, stdout, **(given | fields))
 
 
 def make_call(cause: Cause | None = None, finish_reason: str = "stop", **fields: Any) -> ModelCall:
