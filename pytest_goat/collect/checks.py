@@ -8,13 +8,13 @@ from typing import Any
 from pytest_goat.collect.kinds import (
     Field,
     Fields,
+    Home,
     Json,
     JsonSchema,
     Many,
     Number,
     Regex,
     Schema,
-    Spot,
     Text,
     Yes,
     mapping_schema,
@@ -75,15 +75,15 @@ CONDITIONS = table(
 class Conditions:
     """Conditions on the agent's final text; text alone means `contains`."""
 
-    def read(self, value: Any, spot: Spot) -> dict[str, Any]:
+    def read(self, value: Any, home: Home) -> dict[str, Any]:
         if type(value) is str:
-            return {"contains": (Text().read(value, spot),)}
+            return {"contains": (Text().read(value, home),)}
         given = want_table(
             value, "write {contains: ...}, {matches: ...}, {equals: ...}, {json: ...} or {schema: ...}"
         )
         if not given:
             raise Wrong("asks for nothing", "give it " + ", ".join(CONDITIONS))
-        return read_table(given, CONDITIONS, spot, "an output check")
+        return read_table(given, CONDITIONS, home, "an output check")
 
     def schema(self) -> Schema:
         return {"anyOf": [Text().schema(), mapping_schema(CONDITIONS) | {"minProperties": 1}]}
@@ -102,7 +102,7 @@ KINDS: dict[str, Fields] = {"run": RUN, "file": FILE, "output": OUTPUT, "judge":
 class OneCheck:
     """A check of one of the `KINDS`."""
 
-    def read(self, value: Any, spot: Spot) -> Check:
+    def read(self, value: Any, home: Home) -> Check:
         given = want_table(value, "write {run: ...}, {file: ...}, {output: ...} or {judge: ...}")
         kinds = [kind for kind in KINDS if kind in given]
         if not kinds:
@@ -111,7 +111,7 @@ class OneCheck:
         if len(kinds) > 1:
             raise Wrong(f"is of {len(kinds)} kinds: {', '.join(kinds)}", "make a check of each")
         (kind,) = kinds
-        values = read_table(given, KINDS[kind], spot, f"a {kind} check")
+        values = read_table(given, KINDS[kind], home, f"a {kind} check")
         values.setdefault("name", _name(kind, values))
         return _MAKERS[kind](values)
 
@@ -122,8 +122,8 @@ class OneCheck:
 class Checks:
     """A list of checks."""
 
-    def read(self, value: Any, spot: Spot) -> tuple[Check, ...]:
-        return tuple(read_items(want_list(value, "write one check after each `- `"), OneCheck(), spot))
+    def read(self, value: Any, home: Home) -> tuple[Check, ...]:
+        return tuple(read_items(want_list(value, "write one check after each `- `"), OneCheck(), home))
 
     def schema(self) -> Schema:
         return {"type": "array", "items": OneCheck().schema()}

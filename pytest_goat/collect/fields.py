@@ -11,11 +11,11 @@ from pytest_goat.collect.checks import Checks
 from pytest_goat.collect.kinds import (
     Field,
     Fields,
+    Home,
     Json,
     Many,
     Number,
     Schema,
-    Spot,
     Text,
     Word,
     mapping_schema,
@@ -48,13 +48,15 @@ SOLUTION = table(
 class SolutionKind:
     """What makes the checks pass; text alone means `run`."""
 
-    def read(self, value: Any, spot: Spot) -> Solution:
+    mend = "write {run: ...}, {files: ...} or both"
+
+    def read(self, value: Any, home: Home) -> Solution:
         if isinstance(value, str):
-            return Solution(Text().read(value, spot))
-        given = want_table(value, "write {run: ...}, {files: ...} or both")
-        if not given:
-            raise Wrong("is empty", "write {run: ...}, {files: ...} or both")
-        return Solution(**read_table(given, SOLUTION, spot, "a solution"))
+            return Solution(Text().read(value, home))
+        solution = Solution(**read_table(want_table(value, self.mend), SOLUTION, home, "a solution"))
+        if not solution.run and not solution.files:
+            raise Wrong("does nothing", self.mend)
+        return solution
 
     def schema(self) -> Schema:
         return {"anyOf": [Text().schema(), mapping_schema(SOLUTION) | {"minProperties": 1}]}
@@ -109,9 +111,9 @@ GATE = table(
 class GateKind:
     """The condition on a suite's pass rate."""
 
-    def read(self, value: Any, spot: Spot) -> GateRule:
+    def read(self, value: Any, home: Home) -> GateRule:
         given = want_table(value, "write {pass_rate: 0.8}")
-        return GateRule(**read_table(given, GATE, spot, "a gate"))
+        return GateRule(**read_table(given, GATE, home, "a gate"))
 
     def schema(self) -> Schema:
         return mapping_schema(GATE)
@@ -120,9 +122,9 @@ class GateKind:
 class Defaults:
     """Values for the keys in `SHARED`."""
 
-    def read(self, value: Any, spot: Spot) -> dict[str, Any]:
+    def read(self, value: Any, home: Home) -> dict[str, Any]:
         given = want_table(value, "write keys of tasks, such as {max_turns: 10}")
-        return read_table(given, SHARED, spot, "defaults")
+        return read_table(given, SHARED, home, "defaults")
 
     def schema(self) -> Schema:
         return mapping_schema(SHARED)

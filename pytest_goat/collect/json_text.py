@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from pytest_goat.collect.problems import Problems, Wrong
-from pytest_goat.collect.values import MAX_DEPTH, Table, check_text, too_deep
+from pytest_goat.collect.values import MAX_DEPTH, Table, check_text, given_twice, too_deep
 
 _BETWEEN = re.compile(r"[ \t\r\n,:]*")
 
@@ -42,7 +42,7 @@ def read_jsonl(text: str, problems: Problems) -> list[Any]:
             try:
                 values.append(read_json(line, problems, number))
             except Wrong as wrong:
-                problems.add(wrong.line, "", wrong.problem, wrong.mend)
+                problems.add(wrong)
     return values
 
 
@@ -76,8 +76,7 @@ class _Walk:
             key = self._leaf()
             value = self.value(depth + 1)
             if key in lines:
-                first = f"the first stands in line {lines[key]}: keep one of them"
-                self._problems.add(line, key, "is given twice", first)
+                self._problems.add(given_twice(key, line, lines[key]))
             else:
                 table[key] = value
                 lines[key] = line

@@ -1,7 +1,7 @@
 """Kinds of values: what a field takes, how it is read, and its JSON Schema. One definition for all three.
 
-Each kind has two methods: `read(value, spot)` gives the value that a record keeps, or raises `Wrong`; a kind
-that holds others notes all their problems first. `schema()` is the same rule for editors.
+Each kind has two methods: `read(value, home)` gives the value that a record keeps, or raises `Wrong` with all
+that is wrong with it. `schema()` is the same rule for editors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pytest_goat.collect.problems import Noted, Problems, Wrong
+from pytest_goat.collect.problems import Wrong, key_step, raise_all
 from pytest_goat.collect.values import Bare, Table, describe, plain
 
 Schema = dict[str, Any]
@@ -23,51 +23,23 @@ LARGEST = 1e9
 """Of any number: seconds, megabytes and turns beyond it are a slip."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Home:
     """The file that is read, and what its relative paths mean."""
 
     path: Path
     root: Path
     """What `from`, `workspace` and `prompt_file` may not leave: the suite's folder, or the file's own."""
-    problems: Problems
 
     @property
     def folder(self) -> Path:
         return self.path.parent
 
 
-@dataclass(slots=True)
-class Spot:
-    """Where a value stands."""
-
-    home: Home
-    field: str
-    """As `tasks[3].checks[0].run`; "" for the whole file."""
-    line: int
-
-    def key(self, table: Table, key: str) -> Spot:
-        if not key.isidentifier():
-            field = f"{self.field}[{key!r}]"
-        else:
-            field = f"{self.field}.{key}" if self.field else key
-        return Spot(self.home, field, table.lines.get(key, table.line))
-
-    def item(self, number: int, value: Any) -> Spot:
-        return Spot(
-            self.home, f"{self.field}[{number}]", value.line if isinstance(value, Table) else self.line
-        )
-
-    def note(self, wrong: Wrong) -> None:
-        """Put a problem of this value into the file's problems."""
-        if not isinstance(wrong, Noted):
-            self.home.problems.add(wrong.line or self.line, self.field, wrong.problem, wrong.mend)
-
-
 class Kind(Protocol):
     """What a field takes."""
 
-    def read(self, value: Any, spot: Spot) -> Any:
+    def read(self, value: Any, home: Home) -> Any:
         """The value as a record keeps it. Raises `Wrong`."""
 
     def schema(self) -> Schema:
@@ -93,44 +65,45 @@ def table(*fields: Field) -> Fields:
 
 
 def read_table(
-    given: Table, fields: Fields, spot: Spot, what: str, others: dict[str, Any] | None = None
+    given: Table, fields: Fields, home: Home, what: str, others: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The values of the keys that are given, each as its field's kind reads it. Raises `Noted`.
+    """The values of the keys that are given, each as its field's kind reads it. Raises `Wrong`.
 
     Keys that are no field go into `others`, or are problems when that is None. `what` names the mapping in
     messages: "a check".
     """
     values = {}
-    sound = True
+    wrongs = []
     for key, value in given.items():
-        here = spot.key(given, key)
         try:
             if key in fields:
-                values[key] = fields[key].kind.read(value, here)
+                values[key] = fields[key].kind.read(value, home)
             elif others is not None:
                 others[key] = plain(value)
             else:
                 raise Wrong(f"is no key of {what}", near_miss(key, fields))
         except Wrong as wrong:
-            here.note(wrong)
-            sound = False
-    if not sound:
-        raise Noted
+            wrongs.append(wrong.below(key_step(key), given.lines[key]))
+    raise_all(wrongs)
     return values
 
 
-def read_items(values: list[Any], kind: Kind, spot: Spot) -> list[Any]:
-    """The items of a list, each as `kind` reads it. Raises `Noted`."""
+def read_items(values: list[Any], kind: Kind, home: Home) -> list[Any]:
+    """The items of a list, each as `kind` reads it. Raises `Wrong`."""
     found = []
+    wrongs = []
     for number, value in enumerate(values):
-        here = spot.item(number, value)
         try:
-            found.append(kind.read(value, here))
+            found.append(kind.read(value, home))
         except Wrong as wrong:
-            here.note(wrong)
-    if len(found) < len(values):
-        raise Noted
+            wrongs.append(wrong.below(f"[{number}]", line_of(value)))
+    raise_all(wrongs)
     return found
+
+
+def line_of(value: Any) -> int:
+    """The line where a mapping begins; 0 for other values, which do not know."""
+    return value.line if isinstance(value, Table) else 0
 
 
 def slip(word: str, known: Iterable[str]) -> str:
@@ -170,7 +143,7 @@ class Text:
 
     empty: bool = False
 
-    def read(self, value: Any, spot: Spot) -> str:
+    def read(self, value: Any, home: Home) -> str:
         if type(value) is not str:
             raise _not_text(value)
         if not self.empty and not value.strip():
@@ -201,7 +174,7 @@ class Word:
     doc: str
     """What is allowed, for messages."""
 
-    def read(self, value: Any, spot: Spot) -> str:
+    def read(self, value: Any, home: Home) -> str:
         if type(value) is not str:
             raise _not_text(value)
         if not self.pattern.fullmatch(value):
@@ -221,7 +194,7 @@ class Number:
     above: bool = False
     whole: bool = False
 
-    def read(self, value: Any, spot: Spot) -> float:
+    def read(self, value: Any, home: Home) -> float:
         if type(value) is float and self.whole and value.is_integer():
             value = int(value)
         if type(value) is not int and (type(value) is not float or self.whole):
@@ -246,7 +219,7 @@ class Yes:
 
     mend: str
 
-    def read(self, value: Any, spot: Spot) -> bool:
+    def read(self, value: Any, home: Home) -> bool:
         if value is not True:
             raise Wrong(f"is {describe(value)}", self.mend)
         return True
@@ -266,14 +239,14 @@ class Many:
     commas: bool = False
     some: bool = False
 
-    def read(self, value: Any, spot: Spot) -> tuple[Any, ...]:
+    def read(self, value: Any, home: Home) -> tuple[Any, ...]:
         if self.commas and type(value) is str:
             value = [part for part in map(str.strip, value.split(",")) if part]
         if not isinstance(value, list):
-            return (self.kind.read(value, spot),)
+            return (self.kind.read(value, home),)
         if self.some and not value:
             raise Wrong("is an empty list", "write at least one, or leave the key out")
-        return tuple(dict.fromkeys(read_items(value, self.kind, spot)))
+        return tuple(dict.fromkeys(read_items(value, self.kind, home)))
 
     def schema(self) -> Schema:
         one = {"type": "string"} if self.commas else self.kind.schema()
@@ -283,8 +256,8 @@ class Many:
 class Regex:
     """A regular expression of Python's `re`."""
 
-    def read(self, value: Any, spot: Spot) -> str:
-        text = Text().read(value, spot)
+    def read(self, value: Any, home: Home) -> str:
+        text = Text().read(value, home)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # `[[` and the like: a hint for programmers, not an error
@@ -309,7 +282,7 @@ class Json:
 
     mapping: bool = False
 
-    def read(self, value: Any, spot: Spot) -> Any:
+    def read(self, value: Any, home: Home) -> Any:
         if self.mapping:
             want_table(value, "write `key: value` pairs")
         return plain(value)
@@ -321,7 +294,7 @@ class Json:
 class JsonSchema:
     """A JSON Schema of Draft 2020-12."""
 
-    def read(self, value: Any, spot: Spot) -> Any:
+    def read(self, value: Any, home: Home) -> Any:
         from jsonschema import Draft202012Validator, SchemaError
 
         schema = plain(want_table(value, "write a JSON Schema, such as {type: object}"))
@@ -335,4 +308,4 @@ class JsonSchema:
         return schema
 
     def schema(self) -> Schema:
-        return {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+        return {"type": "object", "$ref": "https://json-schema.org/draft/2020-12/schema"}

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_goat.collect.documents import read_text
-from pytest_goat.collect.kinds import Field, Schema, Spot, Text, mapping_schema, read_table, table, want_table
-from pytest_goat.collect.problems import Noted, Wrong
+from pytest_goat.collect.kinds import Field, Home, Schema, Text, mapping_schema, read_table, table, want_table
+from pytest_goat.collect.problems import Wrong, key_step, raise_all
 from pytest_goat.collect.values import Table
 from pytest_goat.task import FileSource
 
@@ -19,8 +19,8 @@ INSIDE = "write a path relative to the workspace, such as src/main.py"
 class WorkPath:
     """A file of the workspace: relative, POSIX, with no way out."""
 
-    def read(self, value: Any, spot: Spot) -> str:
-        text = Text().read(value, spot)
+    def read(self, value: Any, home: Home) -> str:
+        text = Text().read(value, home)
         path = PurePosixPath(text)
         if path.is_absolute() or ".." in path.parts:
             raise Wrong(f"{text} leads out of the workspace", INSIDE)
@@ -29,16 +29,16 @@ class WorkPath:
         return str(path)
 
     def schema(self) -> Schema:
-        return {"type": "string", "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$)).*[^/]$"}
+        return {"type": "string", "pattern": r"^(?!\.?$|/|.*/$|(.*/)?\.\.(/|$))"}
 
 
 class HostFile:
     """A file beside the prompt file, read as its absolute path."""
 
-    def read(self, value: Any, spot: Spot) -> Path:
-        path = _beside(value, spot)
+    def read(self, value: Any, home: Home) -> Path:
+        path = _beside(value, home)
         if not _is(path.is_file):
-            raise Wrong(f"there is no file {path}", _relative_to(spot))
+            raise Wrong(f"there is no file {path}", _relative_to(home))
         return path
 
     def schema(self) -> Schema:
@@ -48,12 +48,12 @@ class HostFile:
 class HostText:
     """A file beside the prompt file, read as its text."""
 
-    def read(self, value: Any, spot: Spot) -> str:
-        path = HostFile().read(value, spot)
+    def read(self, value: Any, home: Home) -> str:
+        path = HostFile().read(value, home)
         try:
-            return Text().read(read_text(path), spot)
+            return Text().read(read_text(path), home)
         except Wrong as wrong:
-            raise Wrong(f"{path} {wrong.problem}", wrong.mend) from None
+            raise Wrong(f"{path} {wrong}", wrong.problems[0].mend) from None
 
     def schema(self) -> Schema:
         return Text().schema()
@@ -62,11 +62,11 @@ class HostText:
 class HostFolder:
     """A folder beside the prompt file, read as its absolute path."""
 
-    def read(self, value: Any, spot: Spot) -> Path:
-        path = _beside(value, spot)
+    def read(self, value: Any, home: Home) -> Path:
+        path = _beside(value, home)
         if not _is(path.is_dir):
-            raise Wrong(f"there is no folder {path}", _relative_to(spot))
-        if Path(os.path.realpath(spot.home.path)).is_relative_to(path):
+            raise Wrong(f"there is no folder {path}", _relative_to(home))
+        if Path(os.path.realpath(home.path)).is_relative_to(path):
             raise Wrong("holds the prompt file, checks and all", "keep the workspace in a folder of its own")
         return path
 
@@ -80,30 +80,29 @@ FROM = table(Field("from", HostFile(), "File beside the prompt file; an executab
 class Files:
     """Workspace paths with their content: text, or `{from: a file beside the prompt file}`."""
 
-    def read(self, value: Any, spot: Spot) -> dict[str, FileSource]:
+    def read(self, value: Any, home: Home) -> dict[str, FileSource]:
         given = want_table(value, "write {path: text} or {path: {from: file}}")
         found: dict[str, FileSource] = {}
+        wrongs = []
         for key, content in given.items():
-            here = spot.key(given, key)
             try:
-                path = WorkPath().read(key, here)
+                path = WorkPath().read(key, home)
                 if path in found:
                     raise Wrong(f"is {path} again", "keep one of them")
-                found[path] = self._content(content, here)
+                found[path] = self._content(content, home)
             except Wrong as wrong:
-                here.note(wrong)
-        if len(found) < len(given):
-            raise Noted
+                wrongs.append(wrong.below(key_step(key), given.lines[key]))
+        raise_all(wrongs)
         for path in found:
             for parent in PurePosixPath(path).parents:
                 if str(parent) in found:
                     raise Wrong(f"has {parent} as a file and as the folder of {path}", "rename one of them")
         return found
 
-    def _content(self, content: Any, spot: Spot) -> FileSource:
+    def _content(self, content: Any, home: Home) -> FileSource:
         if not isinstance(content, Table):
-            return Text(empty=True).read(content, spot)
-        values = read_table(content, FROM, spot, "a file")
+            return Text(empty=True).read(content, home)
+        values = read_table(content, FROM, home, "a file")
         if not values:
             raise Wrong("is an empty mapping", "write text, or {from: a file beside the prompt file}")
         path: Path = values["from"]
@@ -114,8 +113,8 @@ class Files:
         return {"type": "object", "propertyNames": WorkPath().schema(), "additionalProperties": content}
 
 
-def _relative_to(spot: Spot) -> str:
-    return f"write a path relative to {spot.home.folder.absolute()}"
+def _relative_to(home: Home) -> str:
+    return f"write a path relative to {home.folder.absolute()}"
 
 
 def _is(test: Callable[[], bool]) -> bool:
@@ -125,13 +124,13 @@ def _is(test: Callable[[], bool]) -> bool:
         return False
 
 
-def _beside(value: Any, spot: Spot) -> Path:
+def _beside(value: Any, home: Home) -> Path:
     """The real path that `value`, relative to the prompt file, leads to."""
-    text = Text().read(value, spot)
+    text = Text().read(value, home)
     if Path(text).is_absolute():
-        raise Wrong(f"{text} is absolute", _relative_to(spot))
-    path = Path(os.path.realpath(spot.home.folder / text))
-    root = Path(os.path.realpath(spot.home.root))
+        raise Wrong(f"{text} is absolute", _relative_to(home))
+    path = Path(os.path.realpath(home.folder / text))
+    root = Path(os.path.realpath(home.root))
     if not path.is_relative_to(root):
         raise Wrong(f"{text} leads out of {root}", "keep the files of a suite below its folder")
     return path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_goat.errors import TaskError, UserError
@@ -11,22 +12,49 @@ SHOWN = 20
 """Problems that one message spells out; a broken generator makes thousands alike."""
 
 
-class Wrong(Exception):
-    """A value is not what its field wants. Readers raise it; who knows the field puts it into `Problems`.
+@dataclass(slots=True)
+class Problem:
+    """What is wrong with a value, and what to write instead."""
 
-    `line` (1-based) is given where it is known better than by the field's key.
+    text: str
+    mend: str
+    line: int
+    """1-based; 0 until it is known."""
+    field: str = ""
+    """The way to it from the value that is being read: `.checks[0].run`."""
+
+
+class Wrong(Exception):
+    """A value is not what its field wants, or holds values that are not; `problems` is never empty.
+
+    Who reads a value needs not know where it stands: each mapping and list on the way out adds its part to
+    the fields, so that files that are right pay nothing for it.
     """
 
-    def __init__(self, problem: str, mend: str = "", line: int = 0) -> None:
-        self.problem, self.mend, self.line = problem, mend, line
-        super().__init__(problem)
+    def __init__(self, text: str, mend: str = "", line: int = 0) -> None:
+        self.problems = [Problem(text, mend, line)]
+        super().__init__(text)
+
+    def below(self, step: str, line: int) -> Wrong:
+        """The same, seen from the mapping or list that holds the value at `step`, in `line`."""
+        for problem in self.problems:
+            problem.field = step + problem.field
+            problem.line = problem.line or line
+        return self
 
 
-class Noted(Wrong):
-    """A value holds others that are wrong, and all of them are in `Problems` already."""
+def raise_all(wrongs: Iterable[Wrong]) -> None:
+    """Raise one `Wrong` with the problems of all, if there are any."""
+    problems = [problem for wrong in wrongs for problem in wrong.problems]
+    if problems:
+        everything = Wrong("")
+        everything.problems = problems
+        raise everything
 
-    def __init__(self) -> None:
-        super().__init__("holds values that are wrong")
+
+def key_step(key: str) -> str:
+    """How a field names a key of the mapping before it."""
+    return f".{key}" if key.isidentifier() else f"[{key!r}]"
 
 
 class FileErrors(UserError):
@@ -44,12 +72,14 @@ class Problems:
     """The problems of one file, gathered while it is read."""
 
     def __init__(self, path: Path) -> None:
-        self.path = str(path)
+        self._path = str(path)
         self.errors: list[TaskError] = []
 
-    def add(self, line: int, field: str, problem: str, mend: str = "") -> None:
-        """Note a problem; see `TaskError` for what the arguments are."""
-        self.errors.append(TaskError(self.path, line, field, problem, mend))
+    def add(self, wrong: Wrong) -> None:
+        """Note what is wrong."""
+        for problem in wrong.problems:
+            field = problem.field.removeprefix(".")
+            self.errors.append(TaskError(self._path, problem.line, field, problem.text, problem.mend))
 
     def check(self) -> None:
         """Raise `FileErrors` when there was any problem; they come in the order of their lines."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_goat.collect.documents import read_documents
 from pytest_goat.collect.fields import SUITE
-from pytest_goat.collect.kinds import Home, Spot, read_table, want_table
+from pytest_goat.collect.kinds import Home, read_table, want_table
 from pytest_goat.collect.problems import Problems, Wrong
 from pytest_goat.collect.values import Table
 from pytest_goat.task import Suite
@@ -17,17 +17,17 @@ def read_suite(path: Path, name: str, above: Suite | None) -> Suite:
 
     `above` is the enclosing suite: its defaults hold where this one gives none. Raises `FileErrors`.
     """
-    home = Home(path, path.parent, Problems(path))
-    spot = Spot(home, "", 0)
+    problems = Problems(path)
     values = {}
     try:
-        documents = read_documents(path, home.problems) or [Table(1)]
+        documents = read_documents(path, problems) or [Table(1)]
         if len(documents) > 1:
             raise Wrong("holds several documents", "write one mapping, without `---`")
-        values = read_table(want_table(documents[0], "write `key: value` lines"), SUITE, spot, "a suite")
+        given = want_table(documents[0], "write `key: value` lines")
+        values = read_table(given, SUITE, Home(path, path.parent), "a suite")
     except Wrong as wrong:
-        spot.note(wrong)
-    home.problems.check()
+        problems.add(wrong)
+    problems.check()
     return Suite(
         name=name,
         root=path.parent,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pytest_goat.collect.documents import read_documents
 from pytest_goat.collect.fields import LIMITS, TASK, Defaults
-from pytest_goat.collect.kinds import Home, Spot, near_miss, read_table, slip, want_list, want_table
-from pytest_goat.collect.problems import Problems, Wrong
+from pytest_goat.collect.kinds import Home, line_of, near_miss, read_table, slip, want_list, want_table
+from pytest_goat.collect.problems import Problems, Wrong, key_step, raise_all
 from pytest_goat.collect.values import Table
 from pytest_goat.task import Limits, Source, Suite, Task
 
@@ -27,117 +27,140 @@ def read_tasks(path: Path, suite: Suite | None, warn: Callable[[str, int], None]
     `suite` is the one that the file stands in (`Suites.of`). `warn` is told of keys that nobody reads, once
     for each, with the line of the first. Raises `FileErrors` with everything that is wrong with the file.
     """
-    home = Home(path, suite.root if suite else path.parent, Problems(path))
-    unknown: dict[str, list[int]] = {}
-    tasks = []
-    try:
-        for draft in _drafts(read_documents(path, home.problems), home, suite.defaults if suite else {}):
-            try:
-                tasks.append((draft, _task(draft, suite, unknown)))
-            except Wrong as wrong:
-                draft.spot.note(wrong)
-    except Wrong as wrong:
-        Spot(home, "", 0).note(wrong)
-    _check_ids(tasks)
-    for key, lines in unknown.items():
+    reader = _Reader(Home(path, suite.root if suite else path.parent), suite, Problems(path))
+    tasks = reader.tasks()
+    for key, lines in reader.unknown.items():
         often = f" (so in {len(lines)} tasks)" if len(lines) > 1 else ""
         meant = f": {mend}" if (mend := slip(key, TASK)) else ""
         warn(f"`{key}` is no key of a task and is kept as metadata{often}{meant}", lines[0])
-    if not tasks and not home.problems.errors:
-        home.problems.add(0, "", "holds no task", TASK_FORM)
-    home.problems.check()
-    return [task for _, task in tasks]
+    reader.problems.check()
+    return tasks
 
 
 @dataclass(slots=True)
 class _Draft:
     """A task as it was written."""
 
-    given: Table
-    spot: Spot
+    given: Any
+    """A mapping, if it is right."""
+    field: str
+    """Where it stands, as `.tasks[3]`."""
+    line: int
     shared: Mapping[str, Any]
     """Values for the keys that it does not give itself."""
     number: int | None
     """Its place among the tasks of the file, 1-based; None when the file is this one task."""
 
 
-def _drafts(documents: Sequence[Any], home: Home, shared: Mapping[str, Any]) -> Iterator[_Draft]:
-    numbers = count(1)
-    for place, document in enumerate(documents, start=1):
-        spot = Spot(home, f"document {place}" if len(documents) > 1 else "", 0)
-        if isinstance(document, Table) and not any(key in document for key in FILE_KEYS):
-            spot.line = document.line
-            yield _Draft(document, spot, shared, next(numbers) if len(documents) > 1 else None)
-            continue
+@dataclass(slots=True)
+class _Reader:
+    home: Home
+    suite: Suite | None
+    problems: Problems
+    unknown: dict[str, list[int]] = field(default_factory=dict)
+    """Keys that are none of a task's, with the lines where they stand."""
+
+    def tasks(self) -> list[Task]:
+        """Those that are right; what is wrong is in `problems`."""
         try:
-            items, spot, own = _parts(document, spot)
+            drafts = list(self._drafts(read_documents(self.home.path, self.problems)))
         except Wrong as wrong:
-            spot.note(wrong)
-            continue
-        for index, item in enumerate(items):
-            here, number = spot.item(index, item), next(numbers)
+            self.problems.add(wrong)
+            return []
+        tasks = []
+        first: dict[str, _Draft] = {}
+        for draft in drafts:
             try:
-                yield _Draft(want_table(item, TASK_FORM), here, {**shared, **own}, number)
+                task = self._task(draft)
+                _check_id(task.id, draft, first)
+                tasks.append(task)
             except Wrong as wrong:
-                here.note(wrong)
+                self.problems.add(wrong.below(draft.field, draft.line))
+        if not drafts and not self.problems.errors:
+            self.problems.add(Wrong("holds no task", TASK_FORM))
+        return tasks
 
+    def _drafts(self, documents: Sequence[Any]) -> Iterator[_Draft]:
+        inherited = self.suite.defaults if self.suite else {}
+        many = len(documents) > 1
+        numbers = count(1)
+        for place, document in enumerate(documents, start=1):
+            where, line = f"document {place}" if many else "", line_of(document)
+            if isinstance(document, Table) and not any(key in document for key in FILE_KEYS):
+                yield _Draft(document, where, line, inherited, next(numbers) if many else None)
+                continue
+            if isinstance(document, Table):
+                items, own = self._file(document, where)
+                where += ".tasks"
+            else:
+                items, own = self._list(document, where), {}
+            shared = {**inherited, **own}
+            for index, item in enumerate(items):
+                yield _Draft(item, f"{where}[{index}]", line_of(item) or line, shared, next(numbers))
 
-def _parts(document: Any, spot: Spot) -> tuple[list[Any], Spot, dict[str, Any]]:
-    """The tasks of a list, or of `{defaults, tasks}`; where they stand; and their defaults."""
-    if not isinstance(document, Table):
-        return want_list(document, TASK_FORM), spot, {}
-    for key in document:
-        if key not in FILE_KEYS:
-            spot.key(document, key).note(Wrong("is no key beside `tasks`", near_miss(key, FILE_KEYS)))
-    if "tasks" not in document:
-        raise Wrong("has defaults and no tasks", "write `tasks:` and a list of them", document.line)
-    own = {}
-    if "defaults" in document:
-        here = spot.key(document, "defaults")
+    def _list(self, document: Any, where: str) -> list[Any]:
         try:
-            own = Defaults().read(document["defaults"], here)
+            return want_list(document, TASK_FORM)
         except Wrong as wrong:
-            here.note(wrong)
-    here = spot.key(document, "tasks")
-    try:
-        return want_list(document["tasks"], "write one task after each `- `"), here, own
-    except Wrong as wrong:
-        here.note(wrong)
-        return [], here, own
+            self.problems.add(wrong.below(where, 0))
+            return []
 
+    def _file(self, document: Table, where: str) -> tuple[list[Any], dict[str, Any]]:
+        """The tasks and the defaults of `{defaults, tasks}`."""
+        items: list[Any] = []
+        own: dict[str, Any] = {}
+        for key, value in document.items():
+            try:
+                if key == "defaults":
+                    own = Defaults().read(value, self.home)
+                elif key == "tasks":
+                    items = want_list(value, "write one task after each `- `")
+                else:
+                    raise Wrong("is no key beside `tasks`", near_miss(key, FILE_KEYS))
+            except Wrong as wrong:
+                self.problems.add(wrong.below(where + key_step(key), document.lines[key]))
+        if "tasks" not in document:
+            mend = "write `tasks:` and a list of them"
+            self.problems.add(Wrong("has defaults and no tasks", mend, document.line).below(where, 0))
+        return items, own
 
-def _task(draft: _Draft, suite: Suite | None, unknown: dict[str, list[int]]) -> Task:
-    given, spot = draft.given, draft.spot
-    _check_prompt(given, spot)
-    others: dict[str, Any] = {}
-    try:
-        own = read_table(given, TASK, spot, "a task", others)
-    finally:
+    def _task(self, draft: _Draft) -> Task:
+        given = want_table(draft.given, TASK_FORM)
+        wrongs = list(_prompt_wrongs(given))
+        own: dict[str, Any] = {}
+        others: dict[str, Any] = {}
+        try:
+            own = read_table(given, TASK, self.home, "a task", others)
+        except Wrong as wrong:
+            wrongs.append(wrong)
         for key in others:
-            unknown.setdefault(key, []).append(given.lines[key])
-    values = {**draft.shared, **own}
-    if others:
-        values["metadata"] = {**others, **values.get("metadata", {})}
-    prompt_file = values.pop("prompt_file", None)
-    return Task(
-        id=values.pop("id", None) or _default_id(spot.home.path, draft.number),
-        prompt=values.pop("prompt", prompt_file),
-        source=Source(spot.home.path, given.line),
-        limits=Limits(**{key: values.pop(key) for key in LIMITS if key in values}),
-        suite=suite,
-        **values,
-    )
+            self.unknown.setdefault(key, []).append(given.lines[key])
+        raise_all(wrongs)
+        values = {**draft.shared, **own}
+        if others:
+            values["metadata"] = {**others, **values.get("metadata", {})}
+        path = self.home.path
+        prompt_file = values.pop("prompt_file", None)
+        return Task(
+            id=values.pop("id", None) or _default_id(path, draft.number),
+            prompt=values.pop("prompt", prompt_file),
+            source=Source(path, given.line),
+            limits=Limits(**{key: values.pop(key) for key in LIMITS if key in values}),
+            suite=self.suite,
+            **values,
+        )
 
 
-def _check_prompt(given: Table, spot: Spot) -> None:
+def _prompt_wrongs(given: Table) -> Iterator[Wrong]:
+    """What is wrong with how a task says its prompt: at most one thing."""
     if "prompt" in given and "prompt_file" in given:
-        spot.key(given, "prompt_file").note(Wrong("stands beside a `prompt`", "keep one of them"))
-    if "prompt" in given or "prompt_file" in given:
-        return
-    for key in given:
-        if key not in TASK and slip(key, ["prompt"]):
-            raise Wrong("has no prompt", f"did you mean `prompt` where `{key}` is written?", given.lines[key])
-    raise Wrong("has no prompt", "write what the agent shall do: `prompt: ...`")
+        yield Wrong("has a `prompt` and a `prompt_file`", "keep one of them", given.lines["prompt_file"])
+    if "prompt" not in given and "prompt_file" not in given:
+        mend, line = "write what the agent shall do: `prompt: ...`", given.line
+        for key in given:
+            if key not in TASK and slip(key, ["prompt"]):
+                mend, line = f"did you mean `prompt` where `{key}` is written?", given.lines[key]
+        yield Wrong("has no prompt", mend, line)
 
 
 def _default_id(path: Path, number: int | None) -> str:
@@ -148,17 +171,10 @@ def _default_id(path: Path, number: int | None) -> str:
     return stem if number is None else f"{stem}-{number}"
 
 
-def _check_ids(tasks: Sequence[tuple[_Draft, Task]]) -> None:
-    """Note every id that was given before."""
-    first: dict[str, _Draft] = {}
-    for draft, task in tasks:
-        other = first.setdefault(task.id, draft)
-        if other is not draft:
-            where = (
-                f"line {other.spot.line}"
-                if not other.spot.field
-                else f"{other.spot.field}, line {other.spot.line}"
-            )
-            draft.spot.key(draft.given, "id").note(
-                Wrong(f"is {task.id}, as in {where}", "give each task its own id")
-            )
+def _check_id(task_id: str, draft: _Draft, first: dict[str, _Draft]) -> None:
+    """Raise `Wrong` for an id that an earlier task has; `first` has those that were seen."""
+    other = first.setdefault(task_id, draft)
+    if other is not draft:
+        where = f"{other.field.removeprefix('.')}, line {other.line}"
+        wrong = Wrong(f"is {task_id}, as in {where}", "give each task its own id")
+        raise wrong.below(".id", draft.given.lines.get("id", draft.line))

@@ -59,6 +59,11 @@ def check_text(text: str, line: int) -> None:
             ) from None
 
 
+def given_twice(key: str, line: int, first: int) -> Wrong:
+    """The problem with a key that the mapping has already, from line `first`."""
+    return Wrong("is given twice", f"the first stands in line {first}: keep one of them", line).below(key, 0)
+
+
 def describe(value: Any) -> str:
     """What a value is, in the words of an error message."""
     if value is None:

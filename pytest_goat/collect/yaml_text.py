@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from pytest_goat.collect.problems import Problems, Wrong
-from pytest_goat.collect.values import MAX_DEPTH, Bare, Table, check_text, too_deep
+from pytest_goat.collect.values import MAX_DEPTH, Bare, Table, check_text, given_twice, too_deep
 
 MAX_ALIAS_VALUES = 100_000
 """Values that the aliases of one file may stand for: a few lines can mean billions of them."""
@@ -52,16 +52,15 @@ def read_yaml(text: str, problems: Problems) -> list[Any]:
 
     Raises `Wrong`, with its line, where the text is not YAML that can be read here.
     """
-    loader = _LOADER(text)
     try:
-        return _Builder(loader.get_event, problems).documents()
+        return _Builder(_LOADER(text).get_event, problems).documents()
     except yaml.MarkedYAMLError as error:
         raise _syntax(error, text) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise Wrong("holds a control character", "write it as an escape in double quotes", line) from None
-    finally:
-        loader.dispose()
+    except (ValueError, OverflowError):  # PyYAML's own scanner, in use where libyaml is not there
+        raise Wrong("holds a number or an escape that is out of range", "write it in another way") from None
 
 
 class _Builder:
@@ -104,8 +103,7 @@ class _Builder:
             key = self._key(event)
             value = self._value(self._next(), depth + 1)
             if key in lines:
-                first = f"the first stands in line {lines[key]}: keep one of them"
-                self._problems.add(_line(event), key, "is given twice", first)
+                self._problems.add(given_twice(key, _line(event), lines[key]))
             else:
                 table[key] = value
                 lines[key] = event.start_mark.line + 1

@@ -146,7 +146,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("threshold", 0, "threshold: is the number 0 | write a number above 0 to 1, without quotes"),
     ("threshold", 1.01, "threshold: is the number 1.01"),
     ("solution", "", "solution: is empty"),
-    ("solution", {}, "solution: is empty"),
+    ("solution", {}, "solution: does nothing"),
     ("solution", 3, "solution: is the number 3, not a mapping"),
     ("solution", {"runs": "x"}, "solution.runs: is no key of a solution | did you mean `run`?"),
     ("metadata", [], "metadata: is a list, not a mapping"),
@@ -219,7 +219,7 @@ def test_a_prompt_may_stand_in_a_file(prompts: Prompts) -> None:
     prompts.write("texts/ask.txt", "Do it well.\n")
     (task,) = prompts.read("a.json", '{"prompt_file": "texts/ask.txt"}')
     assert task.prompt == "Do it well.\n"
-    assert prompts.problem(prompt_file="texts/ask.txt").startswith("1: prompt_file: stands beside a `prompt`")
+    assert prompts.problem(prompt_file="texts/ask.txt").startswith("1: : has a `prompt` and a `prompt_file`")
     prompts.write("texts/ask.txt", b"\xff")
     (found,) = prompts.errors("a.json", '{"prompt_file": "texts/ask.txt"}')
     assert "ask.txt is not UTF-8 text | save it as UTF-8" in found

@@ -1,4 +1,4 @@
-"""Files and folders of the host that tasks name: found beside the prompt file, and never outside the suite."""
+"""Files and folders of the host that tasks name: beside the prompt file, and never outside the suite."""
 
 from __future__ import annotations
 

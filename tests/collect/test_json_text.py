@@ -1,4 +1,4 @@
-"""JSON and JSON Lines: every syntax error and every value has its line; what JSON does not have is refused."""
+"""JSON and JSON Lines: every error and every value has its line; what JSON does not have is refused."""
 
 from __future__ import annotations
 
@@ -66,9 +66,10 @@ def test_mappings_know_their_lines() -> None:
 def test_what_is_refused(text: str, line: int, problem: str, mend: str) -> None:
     with pytest.raises(Wrong) as caught:
         read(text)
-    assert problem in caught.value.problem
-    assert mend in caught.value.mend
-    assert caught.value.line == line
+    (found,) = caught.value.problems
+    assert problem in found.text
+    assert mend in found.mend
+    assert found.line == line
 
 
 def test_keys_given_twice_are_all_told() -> None:

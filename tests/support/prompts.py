@@ -72,5 +72,6 @@ def render(suffix: str, tasks: Sequence[dict[str, Any]]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    text: str = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
+    # Unicode as escapes: PyYAML writes some line breaks so that they are read as spaces.
+    text: str = yaml.safe_dump(value, sort_keys=False)
     return text
