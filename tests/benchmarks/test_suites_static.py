@@ -21,7 +21,7 @@ LEVELS = {"easy", "medium", "hard"}
 RECORDINGS = ("replay", "replay-wrong")
 
 
-def _warning(line: int, text: str) -> None:
+def _warning(text: str, line: int) -> None:
     raise AssertionError(f"line {line}: {text}")
 
 

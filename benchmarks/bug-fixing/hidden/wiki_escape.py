@@ -26,6 +26,11 @@ class Page(HTMLParser):
         if tag != "img":
             self.open.append(tag)
 
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag != "img":
+            self.handle_endtag(tag)
+
     def handle_endtag(self, tag):
         assert tag == self.open.pop()
 
