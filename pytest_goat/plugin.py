@@ -85,11 +85,12 @@ class Incoming:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for name, value in report.user_properties:
-            if name == RESULT_PROPERTY:
-                report.user_properties.remove((name, value))
-                session_of(self._config).reporting.add(str(value))
-                return
+        found = [str(value) for name, value in report.user_properties if name == RESULT_PROPERTY]
+        if found:
+            others = [pair for pair in report.user_properties if pair[0] != RESULT_PROPERTY]
+            report.user_properties = others
+            for text in found:
+                session_of(self._config).reporting.add(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:

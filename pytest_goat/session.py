@@ -147,6 +147,11 @@ class GoatSession:
             session.shouldstop = f"{REFUSED}{error}"
             self.refused = True
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Nothing runs any more when the summary is printed."""
+        self.close()
+
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what the trials run on: nobody should have to guess how isolated they were."""
         return self._header() if self._rig is not None else []
@@ -206,6 +211,9 @@ class GoatSession:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         if call.when == "call":
+            if isinstance(item, GoatItem) and item.result is not None:
+                # The trial ran beside others, before pytest came to its item.
+                report.duration = item.result.phases.total
             for result in self._results_of(item, call):
                 result = result.redacted(self.redactor)
                 report.user_properties.append((RESULT_PROPERTY, json_text(result.to_json())))

@@ -26,6 +26,10 @@ TESTS = """
         run = goat.run("Write hello.txt")
         assert run.exec("grep bye hello.txt").ok
 
+    def test_two_runs(goat):
+        assert goat.run("Write hello.txt").exec("test -f hello.txt").ok
+        assert goat.run("Write hello.txt", files={"a": "b"}).exec("test -f a").ok
+
     def test_no_recording_for_the_second_turn(goat):
         goat.run("Write hello.txt")
 """
@@ -34,13 +38,13 @@ TESTS = """
 def test_python_benchmarks(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "replay"
     folder.mkdir()
-    for name in ("test_right", "test_wrong"):
+    for name in ("test_right", "test_wrong", "test_two_runs", "test_two_runs-2"):
         (folder / f"{name}.yaml").write_text(json.dumps({"turns": WRITE_HELLO}))
     short = [{"tools": [{"Bash": {"command": "true"}}]}]
     (folder / "test_no_recording_for_the_second_turn.yaml").write_text(json.dumps({"turns": short}))
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_subprocess()
-    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.assert_outcomes(passed=2, failed=1, errors=1)
     trials = [
         json.loads(path.read_text()) for path in (pytester.path / ".goat/results").glob("*/trials/*.json")
     ]
@@ -48,9 +52,11 @@ def test_python_benchmarks(pytester: pytest.Pytester) -> None:
     assert status == {
         "test_right": "passed",
         "test_wrong": "failed",
+        "test_two_runs": "passed",
+        "test_two_runs-2": "passed",
         "test_no_recording_for_the_second_turn": "error",
     }
-    result.stdout.fnmatch_lines(["3 trials of replay*"])
+    result.stdout.fnmatch_lines(["5 trials of replay*"])
 
 
 def test_a_missing_recording_fails_the_test_with_words(pytester: pytest.Pytester) -> None:

@@ -68,6 +68,7 @@ def test_junit(suite: pytest.Pytester, workers: list[str]) -> None:
         failed = cases["two[replay]"].find("failure")
         assert failed is not None
         assert cases["one[replay]"].find("failure") is None
+        assert float(cases["one[replay]"].get("time", "0")) > 0.01
         properties = {p.get("name"): p.get("value") for p in cases["one[replay]"].iter("property")}
         assert properties["goat_model"] == "replay"
         assert properties["goat_status"] == "passed"

@@ -158,3 +158,20 @@ def test_a_batch_file_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("prompts.json")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*1 unchecked*"])
+
+
+@pytest.mark.parametrize(
+    ("options", "scheduling"),
+    [([], "WorkStealingScheduling"), (["--dist", "loadfile"], "LoadFileScheduling")],
+)
+def test_long_trials_are_stolen_unless_the_user_chose(
+    suite: pytest.Pytester, options: list[str], scheduling: str
+) -> None:
+    result = suite.runpytest_subprocess("suite", "-n", "2", "-v", "-k", "one", *options)
+    result.stdout.fnmatch_lines([f"scheduling tests via {scheduling}"])
+
+
+def test_an_ordinary_run_keeps_xdists_own_distribution(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it():\n    pass\n")
+    result = pytester.runpytest_subprocess("-n", "2", "-v")
+    result.stdout.fnmatch_lines(["scheduling tests via LoadScheduling"])
