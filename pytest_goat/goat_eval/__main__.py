@@ -63,7 +63,7 @@ class Run:
     def __init__(self, config: Config, recorder: Recorder) -> None:
         self._config = config
         self._recorder = recorder
-        self._signals = Signals(config.deadline)
+        self._signals = Signals()
         self._toolbox = Toolbox(config.cwd, self._signals)
         self._model = Model(config, recorder)
         self._servers: Servers | None = None
@@ -86,6 +86,7 @@ class Run:
     def _outcome(self) -> tuple[str, dict[str, Any] | None]:
         """How the run ends: its status and error."""
         try:
+            self._signals.listen(self._config.deadline)
             return self._converse(), None
         except ConfigError as error:
             say(str(error))

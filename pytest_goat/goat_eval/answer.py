@@ -46,20 +46,25 @@ class Answer:
         self._open: dict[object, Call] = {}
 
     def add(self, data: dict[str, Any]) -> None:
-        """Add a chunk of a stream, or a whole completion. Raises `ModelError` when it tells of an error."""
+        """Add a chunk of a stream, or a whole completion. Raises `ModelError` when it is neither."""
         if data.get("error"):
             raise provider_error(data["error"])
+        try:
+            self._add(data)
+        except (AttributeError, TypeError) as error:
+            raise ModelError("provider_error", f"not a chat completion: {error}", retryable=True) from error
+
+    def _add(self, data: dict[str, Any]) -> None:
         self.model = str(data.get("model") or self.model)
         self.usage = _mapping(data.get("usage")) or self.usage
         for choice in data.get("choices") or ():
             if choice.get("index", 0) == 0:
                 self.choices += 1
                 self.finish = str(choice.get("finish_reason") or self.finish)
-                self._add(
-                    _mapping(choice.get("delta")) or _mapping(choice.get("message")), "message" in choice
-                )
+                whole = isinstance(choice.get("message"), dict)
+                self._add_delta(_mapping(choice.get("message" if whole else "delta")), whole)
 
-    def _add(self, delta: dict[str, Any], whole: bool) -> None:
+    def _add_delta(self, delta: dict[str, Any], whole: bool) -> None:
         self.text += _text(delta.get("content"))
         self.reasoning += _text(delta.get("reasoning_content") or delta.get("reasoning"))
         self.refusal += _text(delta.get("refusal"))
@@ -87,43 +92,36 @@ class Answer:
         return call
 
 
-def from_json(body: bytes) -> Answer:
-    """The answer in a JSON body. Raises `ModelError`."""
-    answer = Answer()
-    try:
-        answer.add(json.loads(body))
-    except (ValueError, TypeError, AttributeError):
-        raise ModelError("provider_error", f"not a chat completion: {body[:200]!r}", retryable=True) from None
-    return _checked(answer)
+def read(lines: Iterable[bytes], framed: bool) -> Answer:
+    """The answer in the lines of a body: an event stream, or one JSON object whatever its content type says.
 
-
-def from_lines(lines: Iterable[bytes], framed: bool) -> Answer:
-    """The answer in the lines of an event stream; lines that say nothing, or are broken, are passed over.
-
-    `framed`: the end of `lines` is known to be the end of the answer. Raises `ModelError` and what `lines`
-    raises, unless the finish reason has come by then.
+    Lines of a stream that say nothing, or are broken, are passed over. `framed`: the end of `lines` is known
+    to be the end of the answer. Raises `ModelError`, and what `lines` raises before the finish reason has
+    come.
     """
-    answer, ended = Answer(), False
+    answer, other, ended = Answer(), b"", False
     try:
         for line in lines:
             if not line.startswith(b"data:"):
+                other += line + b"\n"
                 continue
             data = line[5:].strip()
             if data == b"[DONE]":
                 ended = True
                 break
-            try:
-                chunk = json.loads(data)
-            except ValueError:
-                continue
-            if isinstance(chunk, dict):
-                answer.add(chunk)
+            answer.add(_object(data))
     except HttpError:
         if not answer.finish:
             raise
+    if not answer.choices:
+        answer.add(_object(other))
+        ended = True
     if not (framed or ended or answer.finish):
         raise ModelError("stream_cut", "the stream ended in the middle of the answer", retryable=True)
-    return _checked(answer)
+    if not answer.choices:
+        raise ModelError("provider_error", f"not a chat completion: {other[:200]!r}", retryable=True)
+    answer.calls = [call for call in answer.calls if call.name]
+    return answer
 
 
 def provider_error(error: Any) -> ModelError:
@@ -147,6 +145,7 @@ def is_overflow(message: str, code: str = "") -> bool:
             "context_length",
             "context length",
             "context window",
+            "contextwindow",
             "maximum context",
             "prompt is too long",
             "too many tokens",
@@ -155,11 +154,11 @@ def is_overflow(message: str, code: str = "") -> bool:
     )
 
 
-def _checked(answer: Answer) -> Answer:
-    if not answer.choices:
-        raise ModelError("provider_error", "the answer has no choices in it", retryable=True)
-    answer.calls = [call for call in answer.calls if call.name]
-    return answer
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(text))
+    except ValueError:
+        return {}
 
 
 def _mapping(value: Any) -> dict[str, Any]:

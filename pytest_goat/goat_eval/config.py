@@ -46,7 +46,7 @@ class Config:
         self.prompt_file = environ.get("GOAT_PROMPT_FILE", "")
         self.run_id = environ.get("GOAT_RUN_ID", "")
         self.deadline = _seconds(environ, "GOAT_DEADLINE_S", 0.0)
-        self.idle = _seconds(environ, "GOAT_IDLE_S", 180.0)
+        self.idle = _seconds(environ, "GOAT_IDLE_S", 0.0) or 180.0
         self.backoff = _seconds(environ, "GOAT_BACKOFF_S", 1.0)
 
 

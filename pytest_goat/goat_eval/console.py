@@ -19,7 +19,9 @@ def say(line: str) -> None:
     _write(sys.stderr, line + "\n")
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        return
     try:
         stream.buffer.write(text.encode("utf-8", "replace"))
         stream.flush()

@@ -211,6 +211,8 @@ class Response:
                 size = int(text, 16)
             except ValueError:
                 raise HttpError("protocol", f"not a chunk size: {text[:40]!r}") from None
+            if size < 0:
+                raise HttpError("protocol", f"not a chunk size: {size}")
             if size == 0:
                 self._fields()
                 return

@@ -107,9 +107,7 @@ class Model:
             self._recorder.last_http_status = response.status
             if response.status != 200:
                 raise _status_error(response)
-            if "event-stream" in response.headers.get("content-type", ""):
-                return answer.from_lines(response.lines(), response.framed)
-            return answer.from_json(response.read())
+            return answer.read(response.lines(), response.framed)
         except HttpError as error:
             retryable = error.kind not in ("tls", "protocol")
             raise ModelError(KINDS[error.kind], str(error), retryable=retryable) from error

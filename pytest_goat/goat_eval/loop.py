@@ -93,7 +93,8 @@ class Session:
 
 def _message(answer: Answer) -> dict[str, Any]:
     """The answer as it goes back to the model with later requests; calls without an id are given one."""
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    content = answer.text or (None if answer.calls else "")
+    message: dict[str, Any] = {"role": "assistant", "content": content}
     for position, call in enumerate(answer.calls):
         call.id = call.id or f"call_{time.monotonic_ns():x}_{position}"
     if answer.calls:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     File = Union[int, IO[bytes]]
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-_END_PATIENCE = 2.0
-"""Seconds for which new children of dying processes are hunted."""
+_PATIENCE = 2.0
+"""Seconds that killed processes may take to be gone."""
 
 
 class Processes:
@@ -27,7 +27,8 @@ class Processes:
 
     def __init__(self) -> None:
         self._started: list[subprocess.Popen[bytes]] = []
-        self._folder = ""
+        base = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - the folder in it is new and private
+        self._folder = os.path.join(base, f"goat-{os.getpid()}-{os.urandom(4).hex()}")
         _adopt_orphans_and_hide_key()
 
     def start(
@@ -61,28 +62,32 @@ class Processes:
 
     def file(self, name: str) -> str:
         """A path in the private folder, which is removed at the end. Raises `ToolError`."""
-        if not self._folder:
-            base = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - the folder in it is new and private
-            folder = os.path.join(base, f"goat-{os.getpid()}-{os.urandom(4).hex()}")
-            try:
-                os.mkdir(folder, 0o700)
-            except OSError as error:
-                raise ToolError(f"no folder for output can be made at {folder}: {error.strerror}") from error
-            self._folder = folder
+        try:
+            # Made anew each time: a command may have emptied the folder of temporary files.
+            os.mkdir(self._folder, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise ToolError(
+                f"no folder for output can be made at {self._folder}: {error.strerror}"
+            ) from error
         return os.path.join(self._folder, name)
 
     def close(self) -> None:
         """Kill all that was started and all that it started, and remove the private folder."""
         for process in self._started:
             kill(process)
-        until = time.monotonic() + _END_PATIENCE
+        until = time.monotonic() + _PATIENCE
         while (children := _children()) and time.monotonic() < until:
             for pid in children:
                 _end(pid)
-        if self._folder:
+            time.sleep(0.001)
+        try:
             for name in os.listdir(self._folder):
                 os.unlink(os.path.join(self._folder, name))
             os.rmdir(self._folder)
+        except OSError:
+            return  # it was never made, or somebody else keeps something in it
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -91,7 +96,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass  # nothing is left of it, or its number is somebody else's by now
-    process.wait()
+    wait(process, _PATIENCE)
 
 
 def wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -106,9 +111,9 @@ def wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
 def _end(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
+        os.waitpid(pid, os.WNOHANG)
+    except (ProcessLookupError, ChildProcessError, PermissionError):
+        return
 
 
 def _children() -> list[int]:

@@ -35,6 +35,7 @@ import os
 import time
 
 from . import NAME, VERSION
+from .console import say
 from .errors import ConfigError
 from .text import utf8
 
@@ -79,10 +80,16 @@ class Recorder:
             raise ConfigError(message) from error
 
     def event(self, kind: str, /, **fields: Any) -> None:
-        if self._trajectory is not None:
-            line = {"type": kind, "t": self._now(), **fields}
+        """Write an event; a full disk ends the trajectory, not the run."""
+        if self._trajectory is None:
+            return
+        line = {"type": kind, "t": self._now(), **fields}
+        try:
             self._trajectory.write(self._dump(line) + "\n")
             self._trajectory.flush()
+        except OSError as error:
+            say(f"warning: the trajectory ends here: {error.strerror}")
+            self._trajectory = None
 
     def request(self, attempt: int, messages: int, size: int) -> None:
         self._requests += 1

@@ -19,13 +19,17 @@ _AGAIN = 0.5
 
 
 class Signals:
-    """Installed for the time of a run, then `ignore`d for good. `deadline`: seconds from now, 0 for none."""
+    """Between `listen` and `ignore`, `Stopped` can come up anywhere."""
 
-    def __init__(self, deadline: float) -> None:
-        self._deadline = time.monotonic() + deadline if deadline else 0.0
+    def __init__(self) -> None:
+        self._deadline = 0.0
         self._limit = 0.0
         self._limit_seconds = 0.0
         self._stopped: Stopped | None = None
+
+    def listen(self, deadline: float) -> None:
+        """Raise `Stopped` upon SIGTERM, SIGINT, and in `deadline` seconds (0: never)."""
+        self._deadline = time.monotonic() + deadline if deadline else 0.0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, self._alarm)

@@ -77,8 +77,8 @@ class TestPlace:
         assert agent.bash("cd /; export A=1", "pwd; echo $A") == ["", str(agent.work)]
 
     def test_a_working_directory_that_is_not_there(self, agent: AgentRunner) -> None:
-        ran = agent.run([Answer(tools=[bash("pwd")]), Answer("ok")], "-cwd", "/nowhere/at/all")
-        assert ran.outputs == ["Error: the working directory /nowhere/at/all is not there"]
+        ran = agent.run([Answer(tools=[bash("pwd")]), Answer("ok")], "-cwd", "/proc/nowhere/at/all")
+        assert ran.outputs == ["Error: the working directory /proc/nowhere/at/all is not there"]
         assert ran.code == 0
 
     def test_no_bash(self, agent: AgentRunner, tmp_path: Path) -> None:
@@ -87,8 +87,13 @@ class TestPlace:
         ]
 
     def test_no_folder_for_output(self, agent: AgentRunner) -> None:
-        (output,) = agent.bash("pwd", env={"TMPDIR": "/nowhere"})
-        assert output.startswith("Error: no folder for output can be made at /nowhere/goat-")
+        (output,) = agent.bash("pwd", env={"TMPDIR": "/proc/nowhere"})
+        assert output.startswith("Error: no folder for output can be made at /proc/nowhere/goat-")
+
+    def test_a_command_that_removes_temporary_files(self, agent: AgentRunner) -> None:
+        outputs = agent.bash(f"rm -rf {agent.out}/goat-*; echo gone", "seq 20000 | tail -1", "seq 20000")
+        assert outputs[:2] == ["gone", "20000"]
+        assert outputs[2].endswith("20000")
 
 
 class TestTime:
@@ -105,7 +110,7 @@ class TestTime:
         look = (
             f"cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep {seconds[:-1]}[{seconds[-1]}]'"
         )
-        outputs = agent.call(bash(f"sleep {seconds}", timeout=200), bash(look))
+        outputs = agent.call(bash(f"sleep {seconds} & sleep {seconds}", timeout=200), bash(look))
         assert outputs[1] == "Error: [exit code 1]\n0"
 
     @pytest.mark.parametrize("timeout", ["100", True, -5, 0, None])
@@ -127,14 +132,14 @@ class TestLeftovers:
             "sleep {} &",
             "nohup sleep {} >/dev/null 2>&1 &",
             "setsid sleep {} &",
-            "(setsid bash -c 'trap \"\" TERM HUP; (setsid sleep {} &) ; sleep {}' &) ; sleep 0.1",
+            "(setsid bash -c 'trap \"\" TERM HUP; (setsid sleep {} &) ; sleep {}' &)",
         ],
     )
     def test_nothing_outlives_the_run(self, agent: AgentRunner, seconds: str, command: str) -> None:
-        line = command.replace("{}", seconds)
-        alive = f"sleep 0.05; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -cx '{seconds}'"
-        outputs = agent.bash(line, alive)
-        assert int(outputs[1]) >= 1, "it lives as long as the run does"
+        found = f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -qx '{seconds}'"
+        alive = f"until {found}; do sleep 0.01; done; echo alive"
+        outputs = agent.bash(command.replace("{}", seconds), "true", alive)
+        assert outputs == ["", "", "alive"], "it lives as long as the run does"
         assert processes_with(seconds) == []
 
     def test_a_server_can_be_used_by_later_calls(self, agent: AgentRunner) -> None:

@@ -153,7 +153,7 @@ class TestBuildScript:
     @pytest.mark.parametrize(
         ("env", "message"),
         [
-            ({"GOAT_SRC": "/nowhere"}, "GOAT_SRC=/nowhere has no cmd/eval"),
+            ({"GOAT_SRC": "/proc/nowhere"}, "GOAT_SRC=/proc/nowhere has no cmd/eval"),
             ({"PYTHON": "no-such-python"}, "no-such-python is not installed"),
         ],
     )

@@ -41,7 +41,7 @@ class TestPrompt:
         assert self.sent(ran.requests) == "from a file\n"
 
     def test_flag_before_file(self, agent: AgentRunner) -> None:
-        ran = agent.run(prompt="the flag", env={"GOAT_PROMPT_FILE": "/nowhere"})
+        ran = agent.run(prompt="the flag", env={"GOAT_PROMPT_FILE": "/proc/nowhere"})
         assert self.sent(ran.requests) == "the flag"
 
     def test_undecodable_argument(self, agent: AgentRunner) -> None:
@@ -58,9 +58,15 @@ class TestExitCodes:
     @pytest.mark.parametrize(
         ("env", "message"),
         [
-            ({"GOAT_PROMPT_FILE": "/nowhere/p"}, "cannot read GOAT_PROMPT_FILE /nowhere/p: No such file"),
+            (
+                {"GOAT_PROMPT_FILE": "/proc/nowhere/p"},
+                "cannot read GOAT_PROMPT_FILE /proc/nowhere/p: No such file",
+            ),
             ({"GOAT_DEADLINE_S": "soon"}, "GOAT_DEADLINE_S must be a number of seconds, not 'soon'"),
-            ({"GOAT_TRAJECTORY_FILE": "/nowhere/t"}, "cannot write GOAT_TRAJECTORY_FILE /nowhere/t"),
+            (
+                {"GOAT_TRAJECTORY_FILE": "/proc/nowhere/t"},
+                "cannot write GOAT_TRAJECTORY_FILE /proc/nowhere/t",
+            ),
         ],
     )
     def test_wrong_environment(self, agent: AgentRunner, env: dict[str, str], message: str) -> None:
@@ -115,7 +121,7 @@ class TestTurns:
     @pytest.mark.parametrize("limit", ["0", "-1"])
     def test_no_limit(self, agent: AgentRunner, limit: str) -> None:
         script = [
-            *(Answer(tools=[ToolCall("Read", {"file_path": "/nowhere"})]) for _ in range(101)),
+            *(Answer(tools=[ToolCall("Read", {"file_path": "/proc/nowhere"})]) for _ in range(101)),
             Answer("end"),
         ]
         assert agent.run(script, "-max-turns", limit).stdout == "end"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.support.agent_run import AgentRunner, Ran, processes_with
+from tests.support.agent_run import PYTHON, AgentRunner, Ran, processes_with
 from tests.support.model_server import Answer, Hang, ModelServer, Reply, Status, ToolCall
 
 
@@ -39,12 +39,11 @@ class TestSignals:
 
     def test_sigterm_while_a_command_runs(self, agent: AgentRunner) -> None:
         seconds = f"2000.{uuid.uuid4().int % 10**9}"
-        command = f"setsid sleep {seconds} & touch ready; sleep {seconds}"
+        os.mkfifo(agent.work / "ready")
+        command = f"setsid sleep {seconds} & echo >ready; sleep {seconds}"
         with ModelServer([Answer(tools=[ToolCall("Bash", {"command": command})])]) as server:
             process = agent.start(server.url, "-prompt", "x")
-            server.wait_for(1)
-            while not (agent.work / "ready").exists():
-                time.sleep(0.005)
+            (agent.work / "ready").read_text()
             process.send_signal(signal.SIGTERM)
             ran = agent.finish(process, server.requests)
         assert ran.result["status"] == "interrupted"
@@ -85,7 +84,8 @@ import re
 from pytest_goat.goat_eval.errors import ToolError
 from pytest_goat.goat_eval.signals import Signals
 
-signals = Signals(30)
+signals = Signals()
+signals.listen(deadline=30)
 try:
     with signals.limit(0.05):
         re.search("(a+)+$", "a" * 60 + "b")
@@ -131,12 +131,17 @@ class TestResult:
         assert sorted(path.name for path in agent.out.iterdir()) == ["result.json", "trajectory.jsonl"]
 
     def test_where_it_cannot_be_written(self, agent: AgentRunner) -> None:
-        ran = agent.run(env={"GOAT_RESULT_FILE": "/nowhere/result.json"})
+        ran = agent.run(env={"GOAT_RESULT_FILE": "/proc/nowhere/result.json"})
         assert (ran.code, ran.stdout) == (0, "done")
-        assert (
-            ran.stderr
-            == "warning: the result cannot be written to /nowhere/result.json: No such file or directory\n"
+        assert ran.stderr.startswith(
+            "warning: the result cannot be written to /proc/nowhere/result.json: No such"
         )
+
+    @pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "2>&-"])
+    def test_streams_that_take_nothing(self, agent: AgentRunner, redirection: str) -> None:
+        shell = ("sh", "-c", f'exec "$0" "$@" {redirection}', *PYTHON)
+        ran = agent.run([Answer("so"), Status(400)], "-multi-turn", stdin=b"more\n", python=shell)
+        assert (ran.code, ran.result["status"]) == (0, "llm_error")
 
     def test_without_the_variables_nothing_is_written(self, agent: AgentRunner) -> None:
         agent.run(env={"GOAT_RESULT_FILE": "", "GOAT_TRAJECTORY_FILE": ""})
@@ -177,6 +182,11 @@ class TestTrajectory:
         assert (rest[5]["attempt"], rest[7]["status"]) == (2, "completed")
         times = [event["t"] for event in ran.events]
         assert times == sorted(times)
+
+    def test_a_full_disk_ends_it_but_not_the_run(self, agent: AgentRunner) -> None:
+        ran = agent.run(env={"GOAT_TRAJECTORY_FILE": "/dev/full"})
+        assert (ran.code, ran.stdout, ran.result["status"]) == (0, "done", "completed")
+        assert ran.stderr == "warning: the trajectory ends here: No space left on device\n"
 
     def test_events_are_there_while_the_run_goes_on(self, agent: AgentRunner) -> None:
         with ModelServer([Hang()]) as server:

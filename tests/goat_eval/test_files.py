@@ -37,13 +37,13 @@ def test_all_three_in_a_run(agent: AgentRunner) -> None:
         ToolCall("Write", {"file_path": path, "content": "one\ntwo"}),
         ToolCall("Edit", {"file_path": path, "old_string": "two", "new_string": "2"}),
         ToolCall("Read", {"file_path": path}),
-        ToolCall("Read", {"file_path": "/nowhere"}),
+        ToolCall("Read", {"file_path": "/proc/nowhere"}),
     )
     assert outputs == [
         f"File written successfully at: {path} (2 lines)",
         f"Replaced 1 occurrence(s) in {path}",
         "     1\tone\n     2\t2",
-        "Error: cannot read /nowhere: No such file or directory",
+        "Error: cannot read /proc/nowhere: No such file or directory",
     ]
 
 
@@ -140,7 +140,7 @@ class TestPdf:
             read(tmp_path / "a.pdf", pages=pages)
 
     def test_without_the_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setenv("PATH", "/proc/nowhere")
         with pytest.raises(ToolError, match="needs pdftotext"):
             read(tmp_path / "a.pdf")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_goat.goat_eval.answer import Answer as Whole
-from pytest_goat.goat_eval.answer import from_lines
+from pytest_goat.goat_eval.answer import read
 from pytest_goat.goat_eval.errors import ModelError
 from pytest_goat.goat_eval.http1 import HttpError
 from tests.support.agent_run import KEY, AgentRunner
@@ -34,9 +34,12 @@ class TestAnswers:
             Answer("fine", reasoning="let me think"),
             Answer("fine", noise=[": ping", "event: x", "data: {broken", "data: 3", "id: 1", "data:"]),
             Answer("fine", delay=0.02),
+            Raw(b'data:{"choices":[{"delta":{"content":"fine"}}]}\n\n', "text/plain"),
+            Raw(b'{"choices":\n[{"message":{"content":"fine"}}]}', "text/plain"),
+            Raw(b'{"choices": [{"message": {"content": "fine"}}]}', "text/event-stream"),
         ],
     )
-    def test_forms(self, agent: AgentRunner, answer: Answer) -> None:
+    def test_forms(self, agent: AgentRunner, answer: Reply) -> None:
         ran = agent.run([answer])
         assert (ran.stdout, ran.result["status"], ran.result["llm"]["retries"]) == ("fine", "completed", 0)
 
@@ -94,11 +97,12 @@ class TestRetries:
             Raw(b"<html>busy</html>", "text/html"),
             Raw(b'{"choices": []}', "application/json"),
             Raw(b'["odd"]', "application/json"),
+            Raw(b'{"choices": [3, {"index": 1}]}', "application/json"),
         ],
         ids=repr,
     )
     def test_what_is_retried(self, agent: AgentRunner, failure: Reply) -> None:
-        ran = agent.run([failure, Answer(tools=[ECHO]), failure, Answer("ok")], env={"GOAT_IDLE_S": "0.3"})
+        ran = agent.run([failure, Answer(tools=[ECHO]), failure, Answer("ok")], env={"GOAT_IDLE_S": "0.5"})
         assert (ran.stdout, ran.result["status"]) == ("ok", "completed")
         assert (ran.result["llm"]["requests"], ran.result["llm"]["retries"]) == (4, 2)
         assert ran.outputs == ["hello"]
@@ -132,7 +136,8 @@ class TestRetries:
         ids=repr,
     )
     def test_four_attempts_are_all(self, agent: AgentRunner, failure: Reply, kind: str, status: int) -> None:
-        ran = agent.run([failure] * 5, env={"GOAT_IDLE_S": "0.1"})
+        patience = "0.1" if isinstance(failure, Hang) else "20"
+        ran = agent.run([failure] * 5, env={"GOAT_IDLE_S": patience})
         assert (ran.code, ran.stdout, len(ran.requests)) == (0, "", 4)
         error = ran.result["error"]
         assert (ran.result["status"], error["kind"], error["http_status"]) == ("llm_error", kind, status)
@@ -219,7 +224,7 @@ def call(**fields: Any) -> dict[str, Any]:
 
 class TestDeltas:
     def whole(self, *lines: bytes) -> Whole:
-        return from_lines(lines, framed=True)
+        return read(lines, framed=True)
 
     def test_joined_by_index(self) -> None:
         answer = self.whole(
@@ -258,9 +263,9 @@ class TestDeltas:
             yield b'data: {"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}'
             raise HttpError("dropped", "gone")
 
-        assert from_lines(lines(), framed=True).text == "x"
+        assert read(lines(), framed=True).text == "x"
 
     def test_an_unframed_end_without_a_finish_reason_is_a_cut(self) -> None:
         with pytest.raises(ModelError) as caught:
-            from_lines([chunk(content="x")], framed=False)
+            read([chunk(content="x")], framed=False)
         assert caught.value.kind == "stream_cut"

@@ -102,7 +102,10 @@ class TestServersThatFail:
         [
             (stdio("dies"), "it has ended: no database"),
             (stdio("refuses"), "not today"),
-            ({"type": "stdio", "command": "/nowhere/server"}, "cannot start /nowhere/server: No such file"),
+            (
+                {"type": "stdio", "command": "/proc/nowhere/server"},
+                "cannot start /proc/nowhere/server: No such file",
+            ),
             ({"type": "http", "url": "http://127.0.0.1:1/"}, "cannot connect to 127.0.0.1:1"),
             ({"type": "sse", "url": "http://127.0.0.1:1/"}, "cannot connect to 127.0.0.1:1"),
             ({"type": "http"}, "url is missing"),
@@ -153,8 +156,8 @@ class TestConfiguration:
         assert problem in ran.stderr
 
     def test_a_missing_file(self, agent: AgentRunner) -> None:
-        ran = agent.run([], "-mcp-config", "/nowhere.json")
+        ran = agent.run([], "-mcp-config", "/proc/nowhere.json")
         assert (ran.code, ran.stderr) == (
             1,
-            "error loading MCP config: reading /nowhere.json: No such file or directory\n",
+            "error loading MCP config: reading /proc/nowhere.json: No such file or directory\n",
         )

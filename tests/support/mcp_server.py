@@ -31,6 +31,7 @@ TOOLS = [
     {"name": "fail"},
     {"name": "picture"},
 ]
+PONG = {"jsonrpc": "2.0", "id": "s-1", "result": {}}
 RESOURCES = [{"name": "notes", "uri": "mem://notes", "description": "Some notes", "mimeType": "text/plain"}]
 
 
@@ -160,6 +161,8 @@ def main(mode: str) -> None:
         elif mode == "normal":
             for reply in answers(message):
                 say(json.dumps(reply))
+                if reply.get("method") == "ping" and json.loads(next(sys.stdin)) != PONG:
+                    sys.exit("the ping was not answered")
 
 
 def say(line: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -114,7 +115,8 @@ class ModelServer:
     """Serves a script until the `with` block ends; then it closes every connection, hanging ones too.
 
     `api_key`: when given, any other key is answered 401. `models`: what `GET /v1/models` lists. `keep_alive`:
-    False closes the connection after every answer, without having said so.
+    False closes the connection after every answer, without having said so. `tls`: a server context; the host
+    is then `localhost`.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class ModelServer:
         api_key: str | None = None,
         models: Sequence[str] = ("test-model",),
         keep_alive: bool = True,
+        tls: ssl.SSLContext | None = None,
     ):
         self.requests: list[Request] = []
         """Every POST, in order of arrival."""
@@ -138,12 +141,15 @@ class ModelServer:
         self._calls = 0
         self._arrived = threading.Condition()
         self._http = _Server(self)
+        self._tls = tls is not None
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), name="model-server")
 
     @property
     def url(self) -> str:
         """What goes into OPENAI_BASE_URL."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"https://localhost:{self.port}/v1" if self._tls else f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def port(self) -> int:

@@ -7,12 +7,14 @@ from .specs import SPECS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..processes import Processes
     from ..signals import Signals
     from .base import Arguments
 
-SEARCH_LIMIT = 60.0
-"""Seconds that one Glob or Grep may take: a regular expression can backtrack for ever."""
+TIME_LIMIT = 60.0
+"""Seconds for a call of any tool but Bash: a regular expression can backtrack for ever, a FIFO block."""
 
 
 class Toolbox:
@@ -56,26 +58,28 @@ class Toolbox:
     def _read(self, arguments: Arguments) -> str:
         from .files import read
 
-        return read(self.cwd, arguments)
+        return self._limited(read, arguments)
 
     def _write(self, arguments: Arguments) -> str:
         from .files import write
 
-        return write(self.cwd, arguments)
+        return self._limited(write, arguments)
 
     def _edit(self, arguments: Arguments) -> str:
         from .files import edit
 
-        return edit(self.cwd, arguments)
+        return self._limited(edit, arguments)
 
     def _glob(self, arguments: Arguments) -> str:
         from .search import glob
 
-        with self._signals.limit(SEARCH_LIMIT):
-            return glob(self.cwd, arguments)
+        return self._limited(glob, arguments)
 
     def _grep(self, arguments: Arguments) -> str:
         from .search import grep
 
-        with self._signals.limit(SEARCH_LIMIT):
-            return grep(self.cwd, arguments)
+        return self._limited(grep, arguments)
+
+    def _limited(self, run: Callable[[str, Arguments], str], arguments: Arguments) -> str:
+        with self._signals.limit(TIME_LIMIT):
+            return run(self.cwd, arguments)

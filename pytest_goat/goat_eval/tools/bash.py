@@ -12,7 +12,7 @@ import time
 
 from .. import processes
 from ..errors import ToolError
-from ..text import join_ends, shorten
+from ..text import join_ends
 from .base import flag, number, required_text
 
 TYPE_CHECKING = False
@@ -35,22 +35,22 @@ def bash(given: Processes, cwd: str, arguments: Arguments) -> str:
     command = required_text(arguments, "command")
     task = os.urandom(8).hex()
     path = given.file(f"{task}.out")
-    with open(path, "wb") as output:
+    # Appended to, and read by position: what a command leaves behind goes on writing with the same offset.
+    output = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
         process = given.start(
-            ["bash", "-c", command],
-            cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            ["bash", "-c", command], cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-    if flag(arguments, "run_in_background"):
-        return (
-            f"Task started in background with ID: {task} (process {process.pid})\n"
-            f"Its output goes to {path}: look at it with Read. It is killed when you finish."
-        )
-    seconds = min(number(arguments, "timeout") / 1000 or DEFAULT_TIMEOUT, MAX_TIMEOUT)
-    problem = _wait(process, path, seconds)
-    shown = _output(path)
+        if flag(arguments, "run_in_background"):
+            return (
+                f"Task started in background with ID: {task} (process {process.pid})\n"
+                f"Its output goes to {path}: look at it with Read. It is killed when you finish."
+            )
+        seconds = min(number(arguments, "timeout") / 1000 or DEFAULT_TIMEOUT, MAX_TIMEOUT)
+        problem = _wait(process, output, seconds)
+        shown = _shown(output, path)
+    finally:
+        os.close(output)
     if problem:
         raise ToolError(f"{problem}\n{shown}".rstrip("\n"))
     if process.returncode:
@@ -60,14 +60,14 @@ def bash(given: Processes, cwd: str, arguments: Arguments) -> str:
     return shown
 
 
-def _wait(process: subprocess.Popen[bytes], path: str, seconds: float) -> str:
+def _wait(process: subprocess.Popen[bytes], output: int, seconds: float) -> str:
     """Wait until the shell ends; the reason why it had to be killed, or ""."""
     until = time.monotonic() + seconds
     try:
         while not processes.wait(process, min(_LOOK, max(until - time.monotonic(), 0))):
             if time.monotonic() >= until:
                 return f"command timed out after {seconds:g}s; it was killed, with all that it had started"
-            if os.path.getsize(path) > MAX_OUTPUT:
+            if os.fstat(output).st_size > MAX_OUTPUT:
                 return f"the command was killed because it wrote more than {MAX_OUTPUT} bytes of output"
     finally:
         if process.returncode is None:
@@ -75,15 +75,15 @@ def _wait(process: subprocess.Popen[bytes], path: str, seconds: float) -> str:
     return ""
 
 
-def _output(path: str) -> str:
+def _shown(output: int, path: str) -> str:
     """What the command wrote, less line ends at the end; the file stays only where not all of it is shown."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        if size <= SHOWN:
-            shown = shorten(file.read(), SHOWN)
-            os.unlink(path)
-        else:
-            head = file.read(SHOWN * 2 // 3)
-            file.seek(-(SHOWN - len(head)), os.SEEK_END)
-            shown = join_ends(head, file.read(), size, f"all of it is in {path}")
-    return shown.rstrip("\n")
+    size = os.fstat(output).st_size
+    if size > SHOWN:
+        head = os.pread(output, SHOWN * 2 // 3, 0)
+        tail = os.pread(output, SHOWN - len(head), size - (SHOWN - len(head)))
+        return join_ends(head, tail, size, f"all of it is in {path}").rstrip("\n")
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # the command has removed it
+    return os.pread(output, SHOWN, 0).decode("utf-8", "replace").rstrip("\n")
