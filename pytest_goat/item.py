@@ -13,7 +13,7 @@ import pytest
 
 from pytest_goat.collect import read_tasks
 from pytest_goat.errors import UserError
-from pytest_goat.plugin import session_of, settings_of, suites_of
+from pytest_goat.keys import SESSION, SETTINGS, SUITES
 from pytest_goat.result import Status, TrialResult
 from pytest_goat.task import Task
 from pytest_goat.trial import Trial
@@ -35,13 +35,13 @@ class GoatFile(pytest.File):
     """A prompt file."""
 
     def collect(self) -> Iterator[GoatItem]:
-        suite = suites_of(self.config).of(self.path)
-        settings = settings_of(self.config)
+        suite = self.config.stash[SUITES].of(self.path)
+        settings = self.config.stash[SETTINGS]
         try:
             tasks = read_tasks(self.path, suite, self._warn)
         except UserError as error:
             raise self.CollectError(str(error)) from None
-        models = session_of(self.config).labels
+        models = self.config.stash[SESSION].labels
         for task in tasks:
             for tag in task.tags:
                 _know_marker(self.config, tag)
@@ -71,7 +71,7 @@ class GoatItem(pytest.Item):
             self.add_marker(tag)
 
     def runtest(self) -> None:
-        goat = session_of(self.config)
+        goat = self.config.stash[SESSION]
         self.result = result = goat.result_of(self.trial)
         if result.status is Status.SKIPPED:
             pytest.skip(result.message)

@@ -12,24 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from pytest_goat.collect import SUFFIXES
 from pytest_goat.errors import UserError
+from pytest_goat.keys import GIVEN, RESULT_PROPERTY, RUN_ID, SESSION, SETTINGS, SUITES
 from pytest_goat.settings import Settings, load, option_name, options
 
 if TYPE_CHECKING:
     from pytest_goat.collect import Suites
     from pytest_goat.fixture import Goat
     from pytest_goat.session import GoatSession
-
-PROMPT_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".md")
-RESULT_PROPERTY = "goat_result"
-"""The user property in which a result travels from a worker, as JSON text."""
-
-GIVEN: pytest.StashKey[Goat] = pytest.StashKey()
-"""On the item of a test that has the `goat` fixture."""
-RUN_ID = pytest.StashKey[str]()
-SESSION: pytest.StashKey[GoatSession] = pytest.StashKey()
-SETTINGS = pytest.StashKey[Settings]()
-SUITES: pytest.StashKey[Suites] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,21 +50,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Workspaces, recordings and solutions below a suite hold no tests of ours, nor of anybody."""
     name = collection_path.name
     if name.startswith(("replay", "workspace", "solution", "_")) and collection_path.is_dir():
-        return suites_of(config).ignores(collection_path) or None
+        return _suites_of(config).ignores(collection_path) or None
     return None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.suffix not in PROMPT_SUFFIXES:
+    if file_path.suffix not in SUFFIXES:
         return None
     from pytest_goat.collect import is_prompt_file
 
     named = parent.session.isinitpath(file_path)
-    if not is_prompt_file(file_path, suites_of(parent.config), named):
+    if not is_prompt_file(file_path, _suites_of(parent.config), named):
         return None
     from pytest_goat.item import GoatFile
 
-    session_of(parent.config)
+    _session_of(parent.config)
     return GoatFile.from_parent(parent, path=file_path)
 
 
@@ -90,11 +81,11 @@ class Incoming:
             others = [pair for pair in report.user_properties if pair[0] != RESULT_PROPERTY]
             report.user_properties = others
             for text in found:
-                session_of(self._config).reporting.add(text)
+                _session_of(self._config).reporting.add(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings_of(config)
+    _settings_of(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Incoming(config), "goat-incoming")
 
@@ -104,13 +95,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Under `-n` the controller looks once whether everything is there, before any worker starts."""
     config = session.config
     if config.pluginmanager.hasplugin("dsession") and _suites_named(config):
-        session_of(config).preflight_controller()
+        _session_of(config).preflight_controller()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """All workers of a run write into the same folder."""
-    node.workerinput["goat_run_id"] = run_id_of(node.config)
+    node.workerinput["goat_run_id"] = _run_id_of(node.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -124,13 +115,13 @@ def goat(request: pytest.FixtureRequest) -> Iterator[Goat]:
     """Run an agent from a Python test: `r = goat.run("...", files={...}); assert r.exec("pytest -q").ok`."""
     from pytest_goat.fixture import Goat
 
-    session = session_of(request.config)
+    session = _session_of(request.config)
     given = request.node.stash[GIVEN] = Goat(session, request.node)
     yield given
     given.close()
 
 
-def settings_of(config: pytest.Config) -> Settings:
+def _settings_of(config: pytest.Config) -> Settings:
     """Read the options, once. Raises `pytest.UsageError` for a wrong one."""
     if SETTINGS not in config.stash:
         try:
@@ -142,7 +133,7 @@ def settings_of(config: pytest.Config) -> Settings:
     return config.stash[SETTINGS]
 
 
-def run_id_of(config: pytest.Config) -> str:
+def _run_id_of(config: pytest.Config) -> str:
     """The id that all processes of this run share."""
     if RUN_ID not in config.stash:
         from pytest_goat.run_id import new_run_id
@@ -152,19 +143,19 @@ def run_id_of(config: pytest.Config) -> str:
     return config.stash[RUN_ID]
 
 
-def session_of(config: pytest.Config) -> GoatSession:
+def _session_of(config: pytest.Config) -> GoatSession:
     """The run of this process; it begins to exist with the first prompt file."""
     if SESSION not in config.stash:
         from pytest_goat.session import GoatSession
 
-        config.stash[SESSION] = goat = GoatSession(config, settings_of(config), run_id_of(config))
+        config.stash[SESSION] = goat = GoatSession(config, _settings_of(config), _run_id_of(config))
         config.pluginmanager.register(goat, "goat-session")
         if not hasattr(config, "workerinput"):
             config.pluginmanager.register(goat.reporting, "goat-reporting")
     return config.stash[SESSION]
 
 
-def suites_of(config: pytest.Config) -> Suites:
+def _suites_of(config: pytest.Config) -> Suites:
     if SUITES not in config.stash:
         from pytest_goat.collect import Suites
 
@@ -176,9 +167,7 @@ def _suites_named(config: pytest.Config) -> bool:
     """Whether the command line names a suite, a folder of suites, or a prompt file; without collecting."""
     for word in config.args:
         path = Path(config.invocation_params.dir, str(word).split("::")[0])
-        if path.suffix in PROMPT_SUFFIXES or any(
-            (above / "goat.yaml").exists() for above in (path, *path.parents)
-        ):
+        if path.suffix in SUFFIXES or any((above / "goat.yaml").exists() for above in (path, *path.parents)):
             return True
         if path.is_dir() and any(path.glob("*/goat.yaml")):
             return True

@@ -21,8 +21,8 @@ from pytest_goat.checks import describe_failure
 from pytest_goat.errors import UserError
 from pytest_goat.fixture import judged
 from pytest_goat.item import GoatItem, TrialError
+from pytest_goat.keys import GIVEN, RESULT_PROPERTY
 from pytest_goat.live import LiveLine
-from pytest_goat.plugin import GIVEN, RESULT_PROPERTY
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text
 from pytest_goat.report.junit import trial_properties

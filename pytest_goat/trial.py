@@ -35,6 +35,8 @@ NEVER_RETRIED = frozenset(
     }
 )
 """Infrastructure errors that come out the same however often they are tried."""
+AGENT_ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""An agent edits and runs within one second: by time and size, Python would take old bytecode for new."""
 ANSWER_MAX = 64 * 1024
 """Characters of the final text that are kept."""
 
@@ -193,7 +195,7 @@ class Workbench:
         if command.work:
             await sandbox.put(command.work)
         executed = await sandbox.exec(
-            command.argv, stdin=command.stdin, env=command.env, timeout=task.limits.timeout
+            command.argv, stdin=command.stdin, env=AGENT_ENV | command.env, timeout=task.limits.timeout
         )
         left = await sandbox.take(root=sandbox.outdir)
         seen = await self.seen()

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from pytest_goat.collect.suites import Suites, is_prompt_file
     from pytest_goat.collect.tasks import read_tasks
 
-__all__ = ["FileErrors", "Suites", "dump_task", "is_prompt_file", "json_schema", "read_tasks", "suite_schema"]
+SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".md")
+"""Of files that may hold tasks."""
+
+__all__ = [
+    "SUFFIXES",
+    "FileErrors",
+    "Suites",
+    "dump_task",
+    "is_prompt_file",
+    "json_schema",
+    "read_tasks",
+    "suite_schema",
+]
 
 _MODULES = {
     "FileErrors": "problems",

@@ -12,13 +12,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_goat.collect import SUFFIXES
 from pytest_goat.collect.problems import FileErrors
 
 if TYPE_CHECKING:
     from pytest_goat.task import Suite
 
 SUITE_FILE = "goat.yaml"
-SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".md")
 IGNORED_FOLDERS = ("replay*", "workspace*", "solution*", "_*", ".*")
 """Folders below a suite that hold what belongs to tasks, and no prompt files."""
 

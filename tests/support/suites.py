@@ -9,14 +9,16 @@ from typing import Any
 
 import yaml
 
-WRITE_HELLO = [
+Turns = list[dict[str, Any]]
+
+WRITE_HELLO: Turns = [
     {
         "text": "I will write it.",
         "tools": [{"Write": {"file_path": "{workdir}/hello.txt", "content": "hello\n"}}],
     },
     {"text": "Done: hello.txt says hello."},
 ]
-WRITE_WRONG = [
+WRITE_WRONG: Turns = [
     {"tools": [{"Write": {"file_path": "{workdir}/hello.txt", "content": "good bye\n"}}]},
     {"text": "Done."},
 ]
@@ -40,7 +42,7 @@ def hello_task(task_id: str, **more: Any) -> dict[str, Any]:
 def write_suite(
     folder: Path,
     tasks: Sequence[Mapping[str, Any]],
-    recordings: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    recordings: Mapping[str, Turns] | None = None,
     **suite: Any,
 ) -> Path:
     """A suite with one prompt file a task, and the recordings by task id; returns its folder."""
@@ -49,5 +51,5 @@ def write_suite(
     for task in tasks:
         (folder / f"{task['id']}.yaml").write_text(yaml.safe_dump(dict(task), sort_keys=False))
     for task_id, turns in (recordings or {}).items():
-        (folder / "replay" / f"{task_id}.yaml").write_text(yaml.safe_dump({"turns": list(turns)}))
+        (folder / "replay" / f"{task_id}.yaml").write_text(yaml.safe_dump({"turns": turns}))
     return folder
