@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class Call:
     """A tool call; `arguments` is the JSON text that the model wrote."""
 
-    def __init__(self, call_id: str = "", name: str = "", arguments: str = "") -> None:
-        self.id = call_id
-        self.name = name
-        self.arguments = arguments
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments = ""
 
     def parsed(self) -> dict[str, Any] | None:
         """The arguments as an object; None when they are none. No text at all stands for {}."""

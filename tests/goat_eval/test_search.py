@@ -112,6 +112,14 @@ class TestGlob:
         assert glob(tree, "src/../src/*.py") == ["src/a.py"]
         assert glob(tree, "README.md") == ["README.md"]
         assert glob(tree, str(tree / "src" / "*.js")) == ["src/c.js"]
+        assert "/proc" in search.glob(str(tree), {"pattern": "/pro?"}).splitlines()
+
+    def test_special_characters_in_the_name_of_the_folder(self, tmp_path: Path) -> None:
+        folder = tmp_path / "a[1] {x,y} *"
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "b.py").touch()
+        assert glob(folder, "**/*.py") == ["sub/b.py"]
+        assert glob(tmp_path, "*.py", str(folder / "sub")) == ["a[1] {x,y} */sub/b.py"]
 
     def test_nothing(self, tree: Path) -> None:
         assert search.glob(str(tree), {"pattern": "*.rs"}) == "No files matched the pattern."
@@ -189,6 +197,11 @@ class TestGrep:
         )
         assert grep(tree, r"alpha.*needle", output_mode="count", **arguments) == "1"
         assert grep(tree, r"alpha.*needle", path="src/a.py") == "No matches found."
+
+    def test_a_set_that_python_warns_of(self, agent: AgentRunner) -> None:
+        (agent.work / "f").write_text("a[\n")
+        ran = agent.run([Answer(tools=[ToolCall("Grep", {"pattern": "[[a]{2}"})]), Answer("ok")])
+        assert (ran.outputs, ran.stderr) == ([str(agent.work / "f")], "")
 
     def test_head_limit(self, tree: Path) -> None:
         assert grep(tree, "needle", head_limit=2) == "src/a.py\nsrc/c.js"

@@ -79,6 +79,11 @@ def _set(pattern: str, position: int) -> tuple[int, str]:
     return end + 1, f"[{'^/' if negated else ''}{inside}]"
 
 
+def relative(path: str, folder: str) -> str:
+    """What of `path` comes after `folder`, which it is below."""
+    return path[len(folder.rstrip("/")) + 1 :]
+
+
 class Ignored:
     """What the .gitignore files of a repository hide (https://git-scm.com/docs/gitignore)."""
 
@@ -99,7 +104,7 @@ class Ignored:
     def hides(self, path: str, is_folder: bool) -> bool:
         hidden = False
         for base, pattern, negated, folders_only in self._rules:
-            if (is_folder or not folders_only) and pattern.fullmatch(os.path.relpath(path, base)):
+            if (is_folder or not folders_only) and pattern.fullmatch(relative(path, base)):
                 hidden = not negated
         return hidden
 

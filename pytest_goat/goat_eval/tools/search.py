@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 
 from ..errors import ToolError
 from ..text import shorten
 from .base import flag, number, optional_text, required_text
-from .globs import compile_glob, has_magic, repository_rules, walk
-from .types import FILE_TYPES
+from .file_types import FILE_TYPES
+from .globs import compile_glob, has_magic, relative, repository_rules, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,15 +46,17 @@ def glob(cwd: str, arguments: Arguments) -> str:
     if not os.path.isdir(base):
         raise ToolError(f"{base} is not a directory")
     # What comes before the first special character is walked to directly.
-    segments = os.path.normpath(os.path.join(base, pattern)).split("/")
+    segments = os.path.normpath(pattern).split("/")
     fixed = next((count for count, segment in enumerate(segments) if has_magic(segment)), len(segments))
-    root, rest = "/".join(segments[:fixed]) or "/", segments[fixed:]
+    start = "/" if os.path.isabs(pattern) else base
+    root = os.path.normpath(os.path.join(start, *segments[:fixed]))
+    rest = "/".join(segments[fixed:])
     if not rest:
         found = [root] if os.path.lexists(root) else []
     else:
-        depth = 0 if any("**" in segment for segment in rest) else "/".join(rest).count("/") + 1
-        matches = compile_glob("/".join(rest)).fullmatch
-        found = sorted(path for path in _below(root, depth) if matches(os.path.relpath(path, root)))
+        matches = compile_glob(rest).fullmatch
+        depth = 0 if "**" in rest else rest.count("/") + 1
+        found = sorted(path for path in _below(root, depth) if matches(relative(path, root)))
     if not found:
         return "No files matched the pattern."
     return shorten("\n".join(found).encode("utf-8", "replace"), GLOB_SHOWN, f"{len(found)} files matched")
@@ -119,7 +122,10 @@ def _compile(pattern: str, ignore_case: bool, multiline: bool) -> Pattern[str]:
     written = re.sub(r"\[:(\w+):\]", lambda match: _POSIX_SETS.get(match[1], match[0]), pattern)
     flags = re.MULTILINE | (re.IGNORECASE if ignore_case else 0) | (re.DOTALL if multiline else 0)
     try:
-        return re.compile(written, flags)
+        with warnings.catch_warnings():
+            # Python warns of sets that it may read otherwise one day.
+            warnings.simplefilter("ignore")
+            return re.compile(written, flags)
     except (re.error, RecursionError, OverflowError) as error:
         raise ToolError(f"regex parse error: {error}: {pattern}") from error
 
@@ -139,7 +145,7 @@ def _filters(root: str, glob_filter: str, kind: str) -> list[Callable[[str], boo
         negated = glob_filter.startswith("!")
         text = glob_filter[negated:].lstrip("/")
         matches = compile_glob(f"**/{text}").fullmatch
-        wanted.append(lambda path: bool(matches(os.path.relpath(path, root))) != negated)
+        wanted.append(lambda path: bool(matches(relative(path, root))) != negated)
     if kind:
         if kind not in FILE_TYPES:
             raise ToolError(f"unrecognized file type: {kind}; known are {', '.join(sorted(FILE_TYPES))}")
