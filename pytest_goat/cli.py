@@ -1,4 +1,4 @@
-"""The `goat` command: one prompt, a look at results, the schema of prompt files."""
+"""The `goat` command: one prompt, a look at results, what is missing, the schema of prompt files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_goat import __version__
 from pytest_goat.errors import UserError
-from pytest_goat.settings import load, options
+from pytest_goat.settings import Settings, load, options
 
 RESULTS = Path(".goat", "results")
 
@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--results", metavar="DIR", help="the results folder (default: found upwards)")
     results.set_defaults(command=_results)
 
+    doctor = commands.add_parser("doctor", help="say what is missing, and what mends it")
+    _add_settings(doctor, "model", "agent", "api_url", "api_key_env", "sandbox", "unsafe_local")
+    doctor.set_defaults(command=_doctor)
+
     schema = commands.add_parser("schema", help="print the JSON Schema of prompt files, for editors")
     schema.add_argument("--suite", action="store_true", help="that of goat.yaml")
     schema.set_defaults(command=_schema)
@@ -75,13 +79,12 @@ def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
 def _run(args: argparse.Namespace) -> int:
     from pytest_goat.single import run_prompt
 
-    settings = load(lambda key: getattr(args, key, None), lambda key: None, os.environ)
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise UserError("the prompt is empty")
     print_to = sys.stdout.write
     with tempfile.TemporaryDirectory(prefix="goat-") as scratch:
-        passed = run_prompt(prompt, settings, args.max_turns, args.timeout, Path(scratch), print_to)
+        passed = run_prompt(prompt, _settings(args), args.max_turns, args.timeout, Path(scratch), print_to)
     return 0 if passed else 1
 
 
@@ -117,6 +120,22 @@ def _find_results(folder: Path) -> Path:
         if (above / RESULTS).is_dir():
             return above / RESULTS
     raise UserError(f"no {RESULTS} here or above: `pytest benchmarks` makes one, --results names another")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from pytest_goat.doctor import examine
+
+    well = True
+    with tempfile.TemporaryDirectory(prefix="goat-") as scratch:
+        for finding in examine(_settings(args), Path(scratch)):
+            print(f"{'ok' if finding.ok else 'MISSING':8}{finding.part:9}{finding.words}")
+            well = well and finding.ok
+    return 0 if well else 1
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """Those of the command line and the environment; there is no ini file here."""
+    return load(lambda key: getattr(args, key, None), lambda key: None, os.environ)
 
 
 def _schema(args: argparse.Namespace) -> int:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 RESULT_PROPERTY = "goat_result"
 """The user property in which a result travels from a worker, as JSON text."""
+WORKER_RUN_ID = "goat_run_id"
+ASKED = "goat_asked"
+"""In a worker's input: the id of the run, and whether the controller has asked the models."""
 
 RUN_ID = pytest.StashKey[str]()
 SETTINGS = pytest.StashKey[Settings]()

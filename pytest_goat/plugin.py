@@ -14,7 +14,16 @@ import pytest
 
 from pytest_goat.collect import SUFFIXES
 from pytest_goat.errors import UserError
-from pytest_goat.keys import GIVEN, RESULT_PROPERTY, RUN_ID, SESSION, SETTINGS, SUITES
+from pytest_goat.keys import (
+    ASKED,
+    GIVEN,
+    RESULT_PROPERTY,
+    RUN_ID,
+    SESSION,
+    SETTINGS,
+    SUITES,
+    WORKER_RUN_ID,
+)
 from pytest_goat.settings import Settings, load, option_name, options
 
 if TYPE_CHECKING:
@@ -101,7 +110,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """All workers of a run write into the same folder."""
-    node.workerinput["goat_run_id"] = _run_id_of(node.config)
+    node.workerinput[WORKER_RUN_ID] = _run_id_of(node.config)
+    node.workerinput[ASKED] = SESSION in node.config.stash
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -139,7 +149,7 @@ def _run_id_of(config: pytest.Config) -> str:
         from pytest_goat.run_id import new_run_id
 
         worker: dict[str, str] = getattr(config, "workerinput", {})
-        config.stash[RUN_ID] = worker.get("goat_run_id") or new_run_id()
+        config.stash[RUN_ID] = worker.get(WORKER_RUN_ID) or new_run_id()
     return config.stash[RUN_ID]
 
 

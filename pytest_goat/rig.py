@@ -55,10 +55,10 @@ def make_rig(settings: Settings, run_id: str, scratch: Path) -> Rig:
     return Rig(run_id, backend, agent, gateway, settings.retries, settings.judge_model)
 
 
-async def preflight(rig: Rig, settings: Settings, trials: Sequence[Trial], *, worker: bool) -> None:
+async def preflight(rig: Rig, settings: Settings, trials: Sequence[Trial], *, asked: bool) -> None:
     """Find out, before any sandbox exists, whether the models can serve `trials`.
 
-    A worker leaves alone what costs a model call: its controller has asked already. Raises `UserError`.
+    `asked`: the controller has asked the models already, so a worker does not. Raises `UserError`.
     """
     judged = [trial for trial in trials if any(isinstance(check, JudgeCheck) for check in trial.task.checks)]
     if judged and settings.judge_model is None:
@@ -69,9 +69,9 @@ async def preflight(rig: Rig, settings: Settings, trials: Sequence[Trial], *, wo
     models = model_labels(settings) if rig.agent.needs_model else ()
     for model in models:
         keys = [trial_key(trial, rig.run_id) for trial in trials if trial.model == model]
-        if not worker or is_replay(model):
+        if not asked or is_replay(model):
             await rig.gateway.preflight(model, keys)
-    if settings.judge_model and not worker:
+    if settings.judge_model and not asked:
         await rig.gateway.preflight(settings.judge_model, [])
 
 

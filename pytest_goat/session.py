@@ -21,7 +21,7 @@ from pytest_goat.checks import describe_failure
 from pytest_goat.errors import UserError
 from pytest_goat.fixture import judged
 from pytest_goat.item import GoatItem, TrialError
-from pytest_goat.keys import GIVEN, RESULT_PROPERTY
+from pytest_goat.keys import ASKED, GIVEN, RESULT_PROPERTY
 from pytest_goat.live import LiveLine
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text
@@ -83,7 +83,8 @@ class GoatSession:
             rig = make_rig(self.settings, self.run_id, self._scratch)
             self._scheduler = Scheduler(rig, self._keep)
             self._scheduler.start()
-            self._scheduler.call(preflight(rig, self.settings, trials, worker=self.worker is not None))
+            asked = bool(self.worker and self.worker.get(ASKED))
+            self._scheduler.call(preflight(rig, self.settings, trials, asked=asked))
             self._rig = rig
             if self.worker is None:
                 self.reporting.open(rig)

@@ -47,7 +47,7 @@ def run_prompt(
     scheduler = Scheduler(rig, lambda output: folder.write_trial(output.result, output.artifacts))
     try:
         scheduler.start()
-        scheduler.call(preflight(rig, settings, [trial], worker=False))
+        scheduler.call(preflight(rig, settings, [trial], asked=False))
         record = RunRecord(
             rig.run_id,
             started=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -29,7 +29,7 @@ LAYERS = (
     ("report",),
     ("scheduler",),
     ("rig",),
-    ("single",),
+    ("single", "doctor"),
     ("keys",),
     ("item",),
     ("live",),

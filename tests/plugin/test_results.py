@@ -109,3 +109,12 @@ def test_goat_run_gives_one_prompt(pytester: pytest.Pytester) -> None:
     nameless = goat(pytester, "run", "Write hello.txt")
     assert nameless.ret == 4
     nameless.stderr.fnmatch_lines(["goat: which model?*"])
+
+
+def test_goat_doctor_says_what_is_there_and_what_is_missing(pytester: pytest.Pytester) -> None:
+    well = goat(pytester, "doctor")
+    assert well.ret == 0
+    well.stdout.fnmatch_lines(["ok *agent *goat-eval*", "ok *sandbox *local/*", "ok *key*OPENAI_API_KEY*"])
+    ill = goat(pytester, "doctor", "--model", "m", "--api-url", "http://127.0.0.1:9/v1")
+    assert ill.ret == 1
+    ill.stdout.fnmatch_lines(["ok *agent*", "MISSING *model *127.0.0.1:9*"])
