@@ -85,7 +85,7 @@ attempt("chroot", lambda: os.chroot("."))
 attempt("keyring", lambda: succeeded(libc.syscall(keyctl, 0, -3, 1)))
 attempt("io_uring", lambda: succeeded(libc.syscall(425, 1, ctypes.create_string_buffer(120))))
 attempt("trace me", lambda: succeeded(libc.ptrace(0, 0, 0, 0)))
-attempt("became root", lambda: os.setuid(0))
+attempt("became root", lambda: os.getuid() != 0 and os.setuid(0))
 attempt("set groups", lambda: os.setgroups([0]))
 for path in ("sys/kernel/core_pattern", "sys/vm/drop_caches", "sysrq-trigger", "1/oom_score_adj"):
     attempt("wrote /proc/" + path, lambda: os.close(os.open("/proc/" + path, os.O_WRONLY)))

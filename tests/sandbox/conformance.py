@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -77,6 +79,14 @@ class WithBackend:
                 yield Bench(runner, backend)
             finally:
                 runner.run(backend.stop())
+
+    @pytest.fixture
+    def folder(self) -> Iterator[Path]:
+        """A folder of the host that every user may enter; pytest's own is closed to all but one."""
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name)
+            path.chmod(0o755)
+            yield path
 
     @pytest.fixture
     def box(self, bench: Bench) -> Iterator[Box]:
@@ -261,22 +271,21 @@ class SandboxConformance(WithBackend):
 
     # open and close
 
-    def test_mounts_are_there_and_read_only(self, bench: Bench, tmp_path: Any) -> None:
-        tmp_path.chmod(0o755)
-        (tmp_path / "agent").mkdir()
-        (tmp_path / "agent" / "inner").write_text("inside")
-        (tmp_path / "tool").write_text("#!/bin/sh\necho tool\n")
-        (tmp_path / "tool").chmod(0o755)
+    def test_mounts_are_there_and_read_only(self, bench: Bench, folder: Path) -> None:
+        (folder / "agent").mkdir()
+        (folder / "agent" / "inner").write_text("inside")
+        (folder / "tool").write_text("#!/bin/sh\necho tool\n")
+        (folder / "tool").chmod(0o755)
         mounts = (
-            Mount(str(tmp_path / "agent"), "/opt/goat-test/agent"),
-            Mount(str(tmp_path / "tool"), "/opt/goat-test/tool"),
+            Mount(str(folder / "agent"), "/opt/goat-test/agent"),
+            Mount(str(folder / "tool"), "/opt/goat-test/tool"),
         )
         with bench.box(mounts=mounts) as box:
             assert box.exec("/opt/goat-test/tool").stdout == b"tool\n"
             assert box.exec("cat", "/opt/goat-test/agent/inner").stdout == b"inside"
             assert not box.exec("touch", "/opt/goat-test/agent/new").ok
             assert not box.exec("cp", "/bin/true", "/opt/goat-test/tool").ok
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["agent", "tool"]
+        assert sorted(path.name for path in folder.iterdir()) == ["agent", "tool"]
 
     def test_sandboxes_share_nothing(self, bench: Bench) -> None:
         with bench.box() as one, bench.box() as two:

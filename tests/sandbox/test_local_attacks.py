@@ -59,6 +59,7 @@ class LocalAttacks(WithBackend):
 
     engine = ""
     network_gaps: frozenset[str] = frozenset()
+    kernel_gaps: frozenset[str] = frozenset()
 
     @classmethod
     def make_backend(cls) -> LocalBackend:
@@ -73,10 +74,9 @@ class LocalAttacks(WithBackend):
         box.sh(f"{daemon} </dev/null >/dev/null 2>&1 & sleep 0.1; {script}", timeout=0.3)
         assert not alive(argument)
 
-    def test_everything_dies_with_the_harness(self, tmp_path: Path) -> None:
+    def test_everything_dies_with_the_harness(self, folder: Path) -> None:
         argument = unique_sleep()
-        tmp_path.chmod(0o755)
-        with harness_process(self.engine, argument, tmp_path) as harness:
+        with harness_process(self.engine, argument, folder) as harness:
             wait_until(lambda: alive(argument) or harness.poll() is not None)
             if harness.poll() is not None:
                 pytest.skip(f"no {self.engine} sandbox here")
@@ -85,7 +85,7 @@ class LocalAttacks(WithBackend):
             harness.kill()
         wait_until(lambda: not alive(argument))
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in launchers))
-        wait_until(lambda: not any(tmp_path.iterdir()))
+        wait_until(lambda: not any(folder.iterdir()))
 
     def test_a_fork_bomb_is_stopped(self, bench: Bench) -> None:
         with bench.box(limits=SandboxLimits(processes=64)) as box:
@@ -107,7 +107,7 @@ class LocalAttacks(WithBackend):
         assert not reached(box, attacks.DESCRIPTORS)
 
     def test_the_kernel_is_closed(self, box: Box) -> None:
-        assert not reached(box, attacks.KERNEL)
+        assert set(reached(box, attacks.KERNEL)) == self.kernel_gaps
 
     # limits
 
@@ -142,23 +142,23 @@ class LocalAttacks(WithBackend):
 
     # files
 
-    def test_no_file_of_the_host_is_in_reach(self, bench: Bench, box: Box, tmp_path: Path) -> None:
-        tmp_path.chmod(0o777)
+    def test_no_file_of_the_host_is_in_reach(self, bench: Bench, box: Box, folder: Path) -> None:
+        folder.chmod(0o777)
         for name, mode in (("open", 0o666), ("closed", 0o600)):
-            (tmp_path / name).write_text("secret")
-            (tmp_path / name).chmod(mode)
+            (folder / name).write_text("secret")
+            (folder / name).chmod(mode)
         with bench.box() as sibling:
             sibling.put({"answer": File(b"secret")})
             other = sibling.sandbox.workdir
             siblings = [] if other == box.sandbox.workdir else [other]
             files = [
-                tmp_path / "open",
-                tmp_path / "closed",
+                folder / "open",
+                folder / "closed",
                 "/etc/shadow",
                 *(f"{it}/answer" for it in siblings),
             ]
             folders = [
-                tmp_path,
+                folder,
                 "/",
                 "/usr",
                 "/etc",
@@ -171,13 +171,12 @@ class LocalAttacks(WithBackend):
             ]
             found = reached(box, attacks.FILES, ":".join(map(str, files)), ":".join(map(str, folders)))
         assert not found
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "open"]
+        assert sorted(path.name for path in folder.iterdir()) == ["closed", "open"]
 
     # network
 
-    def test_only_the_gateway_answers(self, bench: Bench, tmp_path: Path) -> None:
-        tmp_path.chmod(0o755)
-        found = bench.run(network_attack(bench.backend, tmp_path))
+    def test_only_the_gateway_answers(self, bench: Bench, folder: Path) -> None:
+        found = bench.run(network_attack(bench.backend, folder))
         assert found == {"gateway", *self.network_gaps}
 
     def test_without_a_gateway_nothing_answers(self, box: Box) -> None:
@@ -189,14 +188,14 @@ class LocalAttacks(WithBackend):
 
     # what comes out
 
-    def test_a_swapped_link_leads_nowhere(self, bench: Bench, box: Box, tmp_path: Path) -> None:
-        tmp_path.chmod(0o777)
-        (tmp_path / "f").write_text("secret")
-        (tmp_path / "f").chmod(0o666)
+    def test_a_swapped_link_leads_nowhere(self, bench: Bench, box: Box, folder: Path) -> None:
+        folder.chmod(0o777)
+        (folder / "f").write_text("secret")
+        (folder / "f").chmod(0o666)
 
         async def race() -> set[bytes]:
             sandbox = box.sandbox
-            argv = ["python3", "-I", "-S", "-c", attacks.SWAPS, str(tmp_path)]
+            argv = ["python3", "-I", "-S", "-c", attacks.SWAPS, str(folder)]
             swapping = asyncio.create_task(sandbox.exec(argv, timeout=60))
             while not (await sandbox.take(["swapping"])).files:
                 await asyncio.sleep(0)
@@ -212,7 +211,7 @@ class LocalAttacks(WithBackend):
             return seen
 
         assert b"secret" not in bench.run(race())
-        assert (tmp_path / "f").read_text() == "secret"
+        assert (folder / "f").read_text() == "secret"
 
     def test_what_is_too_much_stays_inside(self, box: Box) -> None:
         box.sh("truncate -s 200M sparse; mkdir many; cd many; seq 3000 | xargs touch")
@@ -222,7 +221,7 @@ class LocalAttacks(WithBackend):
         assert len(taken.files) == 1000
 
     def test_folders_nested_without_end_are_removed(self, box: Box) -> None:
-        nest = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')\nopen('f', 'w').close()"
+        nest = "import os\nfor _ in range(1100): os.mkdir('d'); os.chdir('d')\nopen('f', 'w').close()"
         assert box.exec("python3", "-I", "-S", "-c", nest).ok
         taken = box.take()
         assert not taken.files
@@ -257,6 +256,8 @@ class TestNamespaceAttacks(LocalAttacks):
 class TestLandlockAttacks(LocalAttacks):
     engine = "landlock"
     network_gaps = frozenset({"gateway's port elsewhere"})
+    # Only a capability empties the bounding set. Without new privileges nothing is won from what is in it.
+    kernel_gaps = frozenset({"bounding set"} if os.geteuid() else ())
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError, UserError
-from pytest_goat.sandbox.base import SandboxLimits, SandboxSpec
+from pytest_goat.sandbox.base import SandboxSpec
 from pytest_goat.sandbox.local import canary, engines, host
 from pytest_goat.sandbox.local.cgroup import MemoryGroup, MemoryGroups
 from pytest_goat.sandbox.local.channel import Channel
@@ -98,7 +98,7 @@ class LocalBackend:
 
     async def _furnish(self, spare: _Spare, spec: SandboxSpec) -> LocalSandbox:
         request = {
-            "limits": _limits(spec.limits, watched=spare.group is None),
+            "limits": engines.bounds(spec.limits, watched=spare.group is None),
             "sources": [mount.source for mount in spec.mounts],
             "targets": [mount.target for mount in spec.mounts],
             "listen": spec.attach is not None,
@@ -151,6 +151,8 @@ class LocalBackend:
         """Close every sandbox still open, and end the launcher."""
         for sandbox in list(self._opened):
             await sandbox.close()
+        for sandbox in list(self._opened):
+            await sandbox.gone()
         while self._spares:
             self._drop(self._spares.popleft())
         if self._launcher is not None:
@@ -158,18 +160,6 @@ class LocalBackend:
             self._launcher = None
         if self._groups is not None:
             await self._groups.close()
-
-
-def _limits(limits: SandboxLimits, *, watched: bool) -> dict[str, int]:
-    return {
-        "memory": limits.memory,
-        "watch_memory": limits.memory if watched else 0,
-        "processes": limits.processes,
-        "file_size": limits.file_size,
-        "disk": limits.disk,
-        "volatile": limits.disk // 4,
-        "open_files": limits.open_files,
-    }
 
 
 def _raise_open_files() -> None:

@@ -9,7 +9,7 @@ import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from pytest_goat.errors import Cause, SandboxError
@@ -63,18 +63,21 @@ def refusal(refusals: Mapping[str, str]) -> str:
     tried = "".join(f"\n  {engine}: {reason}" for engine, reason in refusals.items())
     return (
         f"local sandbox unavailable: this machine does not allow the isolation that it needs{tried}\n"
-        f"  {mend()}\n"
+        f"  fix: {_mend(refusals.values())}\n"
         "  or use Modal (--goat-sandbox modal), or --goat-unsafe-local to run without isolation"
     )
 
 
-def mend() -> str:
-    """The command that would allow user namespaces on this machine, as far as its settings tell."""
+def _mend(reasons: Iterable[str]) -> str:
     for name, (forbids, allows) in _SYSCTLS.items():
         if _read(f"/proc/sys/{name}") == forbids:
-            return f"fix: sudo sysctl -w {name.replace('/', '.')}={allows}"
+            return f"sudo sysctl -w {name.replace('/', '.')}={allows}"
+    if any("seccomp" in reason for reason in reasons):
+        return (
+            "use a kernel with system call filters (CONFIG_SECCOMP_FILTER), and a container that allows them"
+        )
     return (
-        "fix: allow user namespaces; in a container: "
+        "allow user namespaces; in a container: "
         "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
     )
 

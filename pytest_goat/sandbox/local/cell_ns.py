@@ -7,59 +7,70 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from pytest_goat.sandbox.local import layout, limits, namespaces, seccomp, syscalls, wire
+from pytest_goat.sandbox.local import layout, limits, mounts, namespaces, seccomp, syscalls, wire
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class NamespaceCell:
-    """Commands in namespaces of their own. Made in the freshly forked init."""
+    """Commands in namespaces of their own.
 
-    preexec: Callable[[], None] | None = None
+    Made in the freshly forked init, which is confined when this is done: before it knows of any trial.
+    """
 
-    def __init__(self, zygote: socket.socket, owner: int, saved: Mapping[str, str], program: bytes) -> None:
-        self._zygote, self._owner, self._saved, self._program = zygote, owner, saved, program
+    preexec = None
+
+    def __init__(self, zygote: socket.socket, settings: wire.Message, kept: mounts.Kept, program: bytes):
+        self._zygote, self._bounds, self._host_id = zygote, settings["limits"], settings["host_id"]
         namespaces.isolate_init()
-        self._bounds: wire.Message = {}
-        self._fresh: dict[str, tuple[int, int]] = {}
+        self._box = mounts.furnish(self._bounds["disk"], self._bounds["volatile"], kept)
         self._mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-
-    def open(self, message: wire.Message, fds: Sequence[int]) -> tuple[wire.Message, list[int]]:
-        self._bounds = message["limits"]
-        box = namespaces.furnish(self._bounds["disk"], dict(zip(message["targets"], fds, strict=True)))
-        for folder in layout.VOLATILE:
-            namespaces.mount_volatile(folder, self._bounds["volatile"], self._saved)
-            self._fresh[folder] = _state(folder)
-        given = [box, os.pidfd_open(os.getpid())]
-        if message["listen"]:
-            given.append(socket.create_server(("127.0.0.1", layout.GATEWAY_PORT), backlog=64).detach())
-        return {"root": "", "owner": self._owner}, given
-
-    def confine(self) -> None:
+        self._process = os.pidfd_open(os.getpid())
         self._proc = namespaces.enter_command_namespace()
-        limits.apply(self._bounds)
+        syscalls.empty_bounding_set()
         syscalls.drop_capabilities()
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-        seccomp.install(self._program)
+        seccomp.install(program)
+        self._fresh = {folder: _state(folder) for folder in layout.VOLATILE}
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._bounds["watch_memory"])
+
+    def open(self, message: wire.Message, fds: Sequence[int]) -> tuple[wire.Message, list[int]]:
+        bounds, before = message["limits"], self._bounds
+        self._bounds = bounds
+        other_size = bounds["disk"] != before["disk"]
+        if other_size or fds:
+            emptied = layout.VOLATILE if other_size else ()
+            self._ask(mounts.Change(emptied, bounds["volatile"], bounds["disk"], message["targets"]), fds)
+        limits.apply(bounds)
+        given = [self._box, self._process]
+        if message["listen"]:
+            given.append(socket.create_server(("127.0.0.1", layout.GATEWAY_PORT), backlog=64).detach())
+        return {"root": "", "owner": self._host_id}, given
+
+    def _ask(self, change: mounts.Change, trees: Sequence[int] = ()) -> None:
+        """Have the zygote mount what the init cannot. Raises `OSError` in its words."""
+        answer, tell = os.pipe()
+        wire.send(self._zygote, change._asdict(), [self._mounts, tell, *trees])
+        os.close(tell)
+        with open(answer, encoding="utf-8") as words:
+            if problem := words.read():
+                raise OSError(problem)
+        self._fresh.update({folder: _state(folder) for folder in change.emptied})
 
     def started(self, pid: int) -> None:
         with contextlib.suppress(OSError):  # it has ended already
-            namespaces.write_to(f"{pid}/oom_score_adj", "1000", self._proc)
+            namespaces.prefer_to_kill(pid, self._proc)
 
     def refresh(self) -> None:
         used = [folder for folder in layout.VOLATILE if _state(folder) != self._fresh[folder]]
-        if not used:
-            return
-        done, tell = os.pipe()
-        wire.send(self._zygote, dict.fromkeys(used, self._bounds["volatile"]), [self._mounts, tell])
-        os.close(tell)
-        os.read(done, 1)
-        os.close(done)
-        for folder in used:
-            self._fresh[folder] = _state(folder)
+        if used:
+            self._ask(mounts.Change(used, self._bounds["volatile"]))
 
     def exceeded(self) -> str:
         pids = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Sequence
 
@@ -24,38 +23,37 @@ class Channel:
 
         Raises `SandboxError` when the other side is gone or says that it failed.
         """
-        try:
-            wire.send(self._sock, message, fds)
-        except OSError as error:
-            raise _lost() from error
+        self.send(message, fds)
         return await self.receive()
 
     async def receive(self) -> tuple[wire.Message, list[int]]:
         """Wait for the next message; raises as `request` does."""
         loop = asyncio.get_running_loop()
         self._waiting = loop.create_future()
-        loop.add_reader(self._sock, resolve, self._waiting)
+        loop.add_reader(self._sock, _resolve, self._waiting)
         try:
             await self._waiting
         finally:
             if self._sock.fileno() >= 0:
                 loop.remove_reader(self._sock)
+        return self._take_in()
+
+    def _take_in(self) -> tuple[wire.Message, list[int]]:
         try:
             answer, given = wire.receive(self._sock)
         except (OSError, EOFError) as error:
             raise _lost() from error
         if "error" in answer:
-            for fd in given:
-                os.close(fd)
             raise SandboxError(Cause.SANDBOX_LOST, f"local sandbox: {answer['error']}")
         return answer, given
 
     def send(self, message: wire.Message, fds: Sequence[int] = ()) -> None:
-        """Send what has no answer."""
+        """Send what has no answer, or what is answered by `receive`."""
         try:
             wire.send(self._sock, message, fds)
-        except OSError as error:
-            raise _lost() from error
+        except OSError:
+            self._take_in()  # the last words of the other side, which say why it is gone
+            raise _lost() from None
 
     def close(self) -> None:
         """Hang up; who waits for an answer is told that it will not come. May be called twice."""
@@ -65,7 +63,7 @@ class Channel:
         self._sock.close()
 
 
-def resolve(ready: asyncio.Future[None]) -> None:
+def _resolve(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
 

@@ -35,6 +35,7 @@ def settings(engine: str, shown: HostView, *, cgroup: bool) -> wire.Message:
         "trees": shown.trees,
         "links": shown.links,
         "memory_files": cgroup,
+        "limits": bounds(SandboxLimits(), watched=not cgroup),
     }
     if engine == "ns":
         return {**told, "host_id": sandbox_id()}
@@ -42,6 +43,19 @@ def settings(engine: str, shown: HostView, *, cgroup: bool) -> wire.Message:
     folder = tempfile.mkdtemp(prefix="goat-")
     Path(folder).chmod(0o700 if first == os.geteuid() else 0o711)
     return {**told, "command_id": first, "command_ids": count, "temporary": folder}
+
+
+def bounds(limits: SandboxLimits, *, watched: bool) -> dict[str, int]:
+    """The limits as an init is told them: `watched` says that no cgroup bounds the memory of the tree."""
+    return {
+        "memory": limits.memory,
+        "watch_memory": limits.memory if watched else 0,
+        "processes": limits.processes,
+        "file_size": limits.file_size,
+        "disk": limits.disk,
+        "volatile": limits.disk // 4,
+        "open_files": limits.open_files,
+    }
 
 
 def _command_ids(engine: str, paths: Iterable[str]) -> tuple[int, int]:
@@ -65,12 +79,12 @@ def describe(engine: str, told: wire.Message, landlock_version: int) -> str:
     """The header line: which isolation is on, with its limits, and what it lacks."""
     limits = SandboxLimits()
     memory = f"mem {limits.memory // MB}M {'cgroup' if told['memory_files'] else 'watchdog'}"
-    bounds = f"{memory}, pids {limits.processes}"
+    limited = f"{memory}, pids {limits.processes}"
     if engine == "ns":
         ids = f"uid {layout.INNER_ID}->{told['host_id']}"
-        return f"local/ns (user,mnt,pid,net,ipc ns + seccomp, {ids}, {bounds}, net gateway-only)"
+        return f"local/ns (user,mnt,pid,net,ipc ns + seccomp, {ids}, {limited}, net gateway-only)"
     if engine == "landlock":
         lacks = "no pid or net ns, gateway's port reachable on any host, no disk quota, /proc and /tmp hidden"
         user = f"uid {told['command_id']}"
-        return f"local/landlock abi {landlock_version} + seccomp (REDUCED: {lacks}; {user}, {bounds})"
-    return f"local/none (UNSAFE: commands are not isolated, and run as uid {told['command_id']}; {bounds})"
+        return f"local/landlock abi {landlock_version} + seccomp (REDUCED: {lacks}; {user}, {limited})"
+    return f"local/none (UNSAFE: commands are not isolated, and run as uid {told['command_id']}; {limited})"

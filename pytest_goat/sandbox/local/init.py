@@ -27,6 +27,10 @@ class Cell(Protocol):
     """What confines the commands of one sandbox: one class a tier."""
 
     @property
+    def watched(self) -> bool:
+        """Whether a limit of the tree has to be watched, since the kernel does not hold it."""
+
+    @property
     def preexec(self) -> Callable[[], None] | None:
         """What a forked child has still to do before it becomes a command."""
 
@@ -36,9 +40,6 @@ class Cell(Protocol):
         The answer says the `root` below which its folders are, and has descriptors of the folder that holds
         workspace and records, of the init's process, and of the listener where one was wanted.
         """
-
-    def confine(self) -> None:
-        """Give up everything that is not needed from now on."""
 
     def started(self, pid: int) -> None:
         """Let the kernel end this command, before anything else, when memory runs out."""
@@ -84,8 +85,7 @@ def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
         wire.send(control, answer, given)
         for fd in fds + given:
             os.close(fd)
-        cell.confine()
-        runner = _Runner(control, cell, watched=bool(message["limits"]["watch_memory"]))
+        runner = _Runner(control, cell)
         while True:
             request, streams = wire.receive(control)
             wire.send(control, runner.run(request, streams))
@@ -102,8 +102,8 @@ def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
 class _Runner:
     """Runs one command at a time."""
 
-    def __init__(self, control: socket.socket, cell: Cell, *, watched: bool) -> None:
-        self._control, self._cell, self._watched = control, cell, watched
+    def __init__(self, control: socket.socket, cell: Cell) -> None:
+        self._control, self._cell = control, cell
         self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -155,7 +155,7 @@ class _Runner:
             left = deadline - time.monotonic()
             if left <= 0:
                 return -signal.SIGKILL, "timeout"
-            pause = min(left, _WATCH_INTERVAL) if self._watched else left
+            pause = min(left, _WATCH_INTERVAL) if self._cell.watched else left
             events = dict(self._poll.poll(pause * 1000))
             if self._control.fileno() in events:
                 raise EOFError("the harness hung up")
@@ -163,7 +163,7 @@ class _Runner:
                 os.read(self._woken, 512)
             if (status := _reap(child)) is not None:
                 return os.waitstatus_to_exitcode(status), ""
-            if self._watched and (limit := self._cell.exceeded()):
+            if self._cell.watched and (limit := self._cell.exceeded()):
                 return -signal.SIGKILL, limit
 
 

@@ -15,7 +15,7 @@ from pytest_goat.errors import Cause, SandboxError
 from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxSpec, Taken
 from pytest_goat.sandbox.local import collector, layout, wire
 from pytest_goat.sandbox.local.cgroup import MemoryGroup
-from pytest_goat.sandbox.local.channel import Channel, resolve
+from pytest_goat.sandbox.local.channel import Channel
 from pytest_goat.sandbox.local.identity import acting_as
 from pytest_goat.sandbox.local.streams import Input, Output
 
@@ -46,16 +46,18 @@ class LocalSandbox:
         parts: Parts,
         answer: wire.Message,
         spec: SandboxSpec,
-        on_close: Callable[[LocalSandbox, MemoryGroup | None], None],
+        on_gone: Callable[[LocalSandbox, MemoryGroup | None], None],
     ) -> None:
         self._channel, self._box, self._process = parts.channel, parts.box, parts.process
         self._group, self._kills = parts.group, 0
         self._root: str = answer["root"]
         self._owner: int = answer["owner"]
-        self._limits, self._on_close = spec.limits, on_close
+        self._limits, self._on_gone = spec.limits, on_gone
+        self._namespaces = not self._root
         # Where nothing is mounted, a command is given the place on the host instead.
-        self._places = {mount.target: mount.source for mount in spec.mounts} if self._root else {}
+        self._places = {} if self._namespaces else {mount.target: mount.source for mount in spec.mounts}
         self._open = True
+        self._gone = asyncio.Event()
 
     @property
     def workdir(self) -> str:
@@ -184,39 +186,31 @@ class LocalSandbox:
             raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: it is closed")
 
     async def close(self) -> None:
-        if not self._open:
-            return
-        self._open = False
-        self._channel.close()
-        os.close(self._box)
-        try:
-            await self._end()
-        finally:
-            os.close(self._process)
-        self._on_close(self, self._group)
+        if self._open:
+            self._open = False
+            self._channel.close()
+            os.close(self._box)
+            asyncio.get_running_loop().add_reader(self._process, self._bury)
+            if self._namespaces:
+                _kill(self._process)  # and with process 1 the kernel ends everything: nobody has to wait
+        if not self._namespaces:
+            await self.gone()
 
-    async def _end(self) -> None:
-        """Wait until the init is gone: process 1 takes its pid namespace with it, any other cleans up."""
-        if not self._root:
-            _kill(self._process)
+    async def gone(self) -> None:
+        """Wait until nothing of the closed sandbox is left."""
         try:
-            await asyncio.wait_for(_ended(self._process), _GRACE)
+            await asyncio.wait_for(self._gone.wait(), _GRACE)
         except TimeoutError:
             _kill(self._process)
-            await _ended(self._process)
+            await self._gone.wait()
+
+    def _bury(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._process)
+        os.close(self._process)
+        self._gone.set()
+        self._on_gone(self, self._group)
 
 
 def _kill(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(process, signal.SIGKILL)
-
-
-async def _ended(process: int) -> None:
-    """Wait until a process, and with an init everything in its pid namespace, is gone."""
-    loop = asyncio.get_running_loop()
-    gone: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(process, resolve, gone)
-    try:
-        await gone
-    finally:
-        loop.remove_reader(process)

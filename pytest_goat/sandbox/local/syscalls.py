@@ -27,6 +27,7 @@ CLONE_NEWNET = 0x40000000
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
@@ -91,6 +92,11 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
     checked(done, f"mount {kind or 'bind'} on {target}")
 
 
+def remount(target: str, flags: int, options: str) -> None:
+    """Change the options of the file system that is mounted at `target`."""
+    mount("none", target, "", MS_REMOUNT | flags, options)
+
+
 def detach(target: str) -> None:
     """Unmount `target` and what is mounted below it."""
     checked(libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
@@ -128,11 +134,15 @@ def restrict_mount(where: int | str, attributes: int, *, recursive: bool) -> Non
     _syscall("mount_setattr", _SYS_MOUNT_SETATTR, at, path, ctypes.c_uint(flags), wanted, ctypes.c_size_t(32))
 
 
-def drop_capabilities() -> None:
-    """Give up every capability of every set, for good."""
+def empty_bounding_set() -> None:
+    """Let no program that this process becomes gain a capability, where the process may say so."""
     for capability in range(64):
         if libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) == -1:
-            break  # the kernel knows no more capabilities
+            break  # the kernel knows no more of them, or we are nobody
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, for good."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     checked(libc.capset(header, bytes(24)), "capset")

@@ -8,7 +8,7 @@ import select
 import signal
 import socket
 
-from pytest_goat.sandbox.local import init, namespaces, seccomp, syscalls, wire, zygote_plain
+from pytest_goat.sandbox.local import init, mounts, namespaces, seccomp, syscalls, wire, zygote_plain
 from pytest_goat.sandbox.local.cell_ns import NamespaceCell
 
 
@@ -35,7 +35,7 @@ def _run_namespaces(
 ) -> None:
     namespaces.enter_user_namespace(settings["host_id"])
     namespaces.leave_host()
-    trees = namespaces.host_trees(settings["trees"])
+    trees = mounts.host_trees(settings["trees"])
     pid = os.fork()
     if pid == 0:
         keeper.close()
@@ -62,7 +62,7 @@ def _keep(keeper: socket.socket, harness: int, zygote: int) -> None:
     while {fd for fd, _ in poll.poll()} == {keeper.fileno()}:
         message, _ = wire.receive(keeper)
         try:
-            tree = namespaces.host_tree(message["tree"])
+            tree = mounts.host_tree(message["tree"])
         except OSError as error:
             wire.send(keeper, {"error": str(error)})
         else:
@@ -74,11 +74,11 @@ class _Zygote:
     """Process 1 of the outer pid namespace: when it ends, the kernel ends every sandbox."""
 
     def __init__(self, settings: wire.Message, trees: dict[str, int], harness: socket.socket) -> None:
-        self._harness, self._host_id = harness, settings["host_id"]
+        self._harness, self._settings = harness, settings
         self._program = seccomp.build(memory_files=settings["memory_files"])
         namespaces.become_inner_user()
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of identity would clear it
-        self._saved = namespaces.enter_template(trees, settings["links"])
+        self._kept = mounts.enter_template(trees, settings["links"])
         for tree in trees.values():
             os.close(tree)
         self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -98,22 +98,26 @@ class _Zygote:
                 if fd == self._harness.fileno():
                     self._spawn()
                 else:
-                    self._refresh()
+                    self._change()
 
     def _spawn(self) -> None:
         _, fds = wire.receive(self._harness)
         if namespaces.fork_init(self._pids) == 0:
             foreign = [self._harness.detach(), self._inits.detach(), self._pids, self._mounts]
-            init.become(
-                foreign,
-                fds,
-                lambda: NamespaceCell(self._for_inits, self._host_id, self._saved, self._program),
-            )
+            init.become(foreign, fds, self._make_cell)
         for fd in fds:
             os.close(fd)
 
-    def _refresh(self) -> None:
-        folders, (namespace, tell) = wire.receive(self._inits)
-        namespaces.refresh_volatile(namespace, folders, self._mounts, self._saved)
-        os.close(namespace)
-        os.close(tell)
+    def _make_cell(self) -> NamespaceCell:
+        return NamespaceCell(self._for_inits, self._settings, self._kept, self._program)
+
+    def _change(self) -> None:
+        """Mount what an init asks for, and tell it of a failure; it waits for the pipe to be closed."""
+        wanted, (namespace, tell, *trees) = wire.receive(self._inits)
+        try:
+            mounts.change(namespace, self._mounts, mounts.Change(**wanted), trees, self._kept)
+        except OSError as error:
+            os.write(tell, str(error).encode())
+        finally:
+            for fd in (namespace, tell, *trees):
+                os.close(fd)
