@@ -35,9 +35,9 @@ class GoatFile(pytest.File):
     """A prompt file."""
 
     def collect(self) -> Iterator[GoatItem]:
-        suite = self.config.stash[SUITES].of(self.path)
         settings = self.config.stash[SETTINGS]
         try:
+            suite = self.config.stash[SUITES].of(self.path)
             tasks = read_tasks(self.path, suite, self._warn)
         except UserError as error:
             raise self.CollectError(str(error)) from None

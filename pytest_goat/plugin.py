@@ -58,9 +58,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Workspaces, recordings and solutions below a suite hold no tests of ours, nor of anybody."""
     name = collection_path.name
-    if name.startswith(("replay", "workspace", "solution", "_")) and collection_path.is_dir():
-        return _suites_of(config).ignores(collection_path) or None
-    return None
+    if not name.startswith(("replay", "workspace", "solution", "_")) or name == "__pycache__":
+        return None
+    try:
+        return (collection_path.is_dir() and _suites_of(config).ignores(collection_path)) or None
+    except UserError:
+        return True  # a suite above is wrong, as its prompt files will say
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -69,8 +72,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from pytest_goat.collect import is_prompt_file
 
     named = parent.session.isinitpath(file_path)
-    if not is_prompt_file(file_path, _suites_of(parent.config), named):
-        return None
+    try:
+        if not is_prompt_file(file_path, _suites_of(parent.config), named):
+            return None
+    except UserError:
+        pass  # the suite is wrong: collecting the file says how
     from pytest_goat.item import GoatFile
 
     _session_of(parent.config)

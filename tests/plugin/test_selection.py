@@ -148,6 +148,16 @@ def test_one_bad_file_does_not_hide_the_others(suite: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_a_wrong_suite_is_told_without_a_traceback(suite: pytest.Pytester) -> None:
+    (suite.path / "suite" / "goat.yaml").write_text("gates: {pass_rate: 0.8}\n")
+    (suite.path / "suite" / "workspaces").mkdir()
+    result = suite.runpytest_subprocess("suite")
+    result.stdout.fnmatch_lines(["*suite/goat.yaml:1: gates: *"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    result.stdout.no_fnmatch_line("*.py:*")
+
+
 def test_a_batch_file_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
     (pytester.path / "prompts.json").write_text(
         '[{"id": "a", "prompt": "Say hi.", "max_turns": 3, "category": "x"}]'
