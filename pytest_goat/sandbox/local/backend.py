@@ -103,6 +103,8 @@ class LocalBackend:
             "targets": [mount.target for mount in spec.mounts],
             "listen": spec.attach is not None,
         }
+        if spare.group is not None:
+            spare.group.limit(spec.limits.memory)
         trees: list[int] = []
         try:
             if self._running().namespaces:
@@ -113,13 +115,11 @@ class LocalBackend:
             close_all(trees)
         if spec.attach is not None:
             spec.attach(socket.socket(fileno=listener[0]), self._running().namespaces)
-        if spare.group is not None:
-            spare.group.limit(spec.limits.memory)
         parts = Parts(spare.channel, box, process, spare.group)
         return LocalSandbox(parts, answer, spec, self._forget)
 
     def _spawn(self) -> _Spare:
-        group = self._groups.make() if self._groups is not None else None
+        group = self._groups.take() if self._groups is not None else None
         members = [group.open_members()] if group is not None else []
         try:
             return _Spare(self._running().spawn(members), group)
@@ -132,15 +132,15 @@ class LocalBackend:
 
     def _drop(self, spare: _Spare) -> None:
         spare.channel.close()
-        self._discard(spare.group)
+        self._give_back(spare.group)
 
     def _forget(self, sandbox: LocalSandbox, group: MemoryGroup | None) -> None:
         self._opened.discard(sandbox)
-        self._discard(group)
+        self._give_back(group)
 
-    def _discard(self, group: MemoryGroup | None) -> None:
+    def _give_back(self, group: MemoryGroup | None) -> None:
         if group is not None and self._groups is not None:
-            self._groups.discard(group)
+            self._groups.give_back(group)
 
     def _running(self) -> Launcher:
         if self._launcher is None:

@@ -26,6 +26,8 @@ class NamespaceCell:
         self._zygote, self._bounds, self._host_id = zygote, settings["limits"], settings["host_id"]
         namespaces.isolate_init()
         self._box = mounts.furnish(self._bounds["disk"], self._bounds["volatile"], kept)
+        # The way out. Without one that is wanted it is closed before the first command.
+        self._listener = socket.create_server(("127.0.0.1", layout.GATEWAY_PORT), backlog=64)
         self._mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._process = os.pidfd_open(os.getpid())
         self._proc = namespaces.enter_command_namespace()
@@ -50,7 +52,9 @@ class NamespaceCell:
         limits.apply(bounds)
         given = [self._box, self._process]
         if message["listen"]:
-            given.append(socket.create_server(("127.0.0.1", layout.GATEWAY_PORT), backlog=64).detach())
+            given.append(self._listener.detach())
+        else:
+            self._listener.close()
         return {"root": "", "owner": self._host_id}, given
 
     def _ask(self, change: mounts.Change, trees: Sequence[int] = ()) -> None:

@@ -16,14 +16,17 @@ from pathlib import Path
 class _Interface:
     limit: str
     swap: str
+    swap_unbounded: str
+    swap_includes_memory: bool
+    """The bound on swap is one on memory and swap together, and must never be below that on memory."""
     events: str
     """The file with a line `oom_kill N`."""
 
 
 _TRIES, _PAUSE = 400, 0.005
 """How often, and how many seconds apart, a group is tried to be removed that still has members."""
-_V1 = _Interface("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control")
-_V2 = _Interface("memory.max", "memory.swap.max", "memory.events")
+_V1 = _Interface("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "-1", True, "memory.oom_control")
+_V2 = _Interface("memory.max", "memory.swap.max", "max", False, "memory.events")
 
 
 class MemoryGroup:
@@ -31,6 +34,7 @@ class MemoryGroup:
 
     def __init__(self, path: Path, interface: _Interface) -> None:
         self._path, self._interface = path, interface
+        self._limit = self._kills = 0
         path.mkdir()
 
     def open_members(self) -> int:
@@ -39,18 +43,25 @@ class MemoryGroup:
 
     def limit(self, memory: int) -> None:
         """Bound the memory of all members to so many bytes, and let them swap nothing."""
+        if memory == self._limit:
+            return
+        self._limit_swap(self._interface.swap_unbounded)
         (self._path / self._interface.limit).write_text(str(memory))
-        swap = self._path / self._interface.swap
-        with contextlib.suppress(OSError):  # no swap accounting, no swap to bound
-            swap.write_text(str(memory if self._interface is _V1 else 0))
+        self._limit_swap(str(memory) if self._interface.swap_includes_memory else "0")
+        self._limit = memory
 
-    def kills(self) -> int:
-        """How many members the kernel has killed for the limit."""
+    def _limit_swap(self, wanted: str) -> None:
+        with contextlib.suppress(OSError):  # no swap accounting, no swap to bound
+            (self._path / self._interface.swap).write_text(wanted)
+
+    def killed(self) -> bool:
+        """Whether the kernel has killed members for the limit since the last look."""
+        before = self._kills
         for line in (self._path / self._interface.events).read_text().splitlines():
             name, _, count = line.partition(" ")
             if name == "oom_kill":
-                return int(count)
-        return 0
+                self._kills = int(count)
+        return self._kills > before
 
     def remove(self) -> bool:
         """Remove the group; False while a member is still about to disappear."""
@@ -64,11 +75,15 @@ class MemoryGroup:
 
 
 class MemoryGroups:
-    """Makes groups below one folder."""
+    """Groups below one folder.
+
+    They are used again and again: to make or remove one can wait for whoever moves a process anywhere on the
+    machine, and that is too long for an event loop.
+    """
 
     def __init__(self, parent: Path, interface: _Interface) -> None:
         self._parent, self._interface = parent, interface
-        self._leftover: list[MemoryGroup] = []
+        self._free: list[MemoryGroup] = []
 
     @classmethod
     def probe(cls) -> MemoryGroups | None:
@@ -77,13 +92,13 @@ class MemoryGroups:
             _sweep(parent)
             groups = cls(parent, interface)
             try:
-                group = groups.make()
+                group = groups.take()
             except OSError:
                 continue
             try:
                 group.limit(1 << 30)
                 os.close(group.open_members())
-                group.kills()
+                group.killed()
             except OSError:
                 continue
             finally:
@@ -91,19 +106,22 @@ class MemoryGroups:
             return groups
         return None
 
-    def make(self) -> MemoryGroup:
-        """A new group. Raises `OSError` when it cannot be made."""
+    def take(self) -> MemoryGroup:
+        """A group without members. Raises `OSError` when it cannot be made."""
+        if self._free:
+            return self._free.pop()
         return MemoryGroup(self._parent / f"goat-{os.getpid()}-{os.urandom(6).hex()}", self._interface)
 
-    def discard(self, group: MemoryGroup) -> None:
-        """Remove `group`, now or as soon as it is empty."""
-        self._leftover = [left for left in [*self._leftover, group] if not left.remove()]
+    def give_back(self, group: MemoryGroup) -> None:
+        """`group` has no members any more."""
+        group.killed()
+        self._free.append(group)
 
     async def close(self) -> None:
-        """Remove what is left, when the last members have disappeared; give up after a while."""
+        """Remove the groups, when their last members have disappeared; give up after a while."""
         for _ in range(_TRIES):
-            self._leftover = [left for left in self._leftover if not left.remove()]
-            if not self._leftover:
+            self._free = [group for group in self._free if not group.remove()]
+            if not self._free:
                 return
             await asyncio.sleep(_PAUSE)
 

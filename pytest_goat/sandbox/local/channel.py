@@ -30,12 +30,12 @@ class Channel:
         """Wait for the next message; raises as `request` does."""
         loop = asyncio.get_running_loop()
         self._waiting = loop.create_future()
-        loop.add_reader(self._sock, _resolve, self._waiting)
+        loop.add_reader(self._sock.fileno(), _resolve, self._waiting)
         try:
             await self._waiting
         finally:
             if self._sock.fileno() >= 0:
-                loop.remove_reader(self._sock)
+                loop.remove_reader(self._sock.fileno())
         return self._take_in()
 
     def _take_in(self) -> tuple[wire.Message, list[int]]:
@@ -58,7 +58,7 @@ class Channel:
     def close(self) -> None:
         """Hang up; who waits for an answer is told that it will not come. May be called twice."""
         if self._waiting is not None and not self._waiting.done():
-            asyncio.get_running_loop().remove_reader(self._sock)
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._waiting.set_exception(_lost())
         self._sock.close()
 

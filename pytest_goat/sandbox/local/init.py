@@ -80,12 +80,12 @@ def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
     cell: Cell | None = None
     try:
         cell = make_cell()
+        runner = _Runner(control, cell)
         message, fds = wire.receive(control)
         answer, given = cell.open(message, fds)
         wire.send(control, answer, given)
         for fd in fds + given:
             os.close(fd)
-        runner = _Runner(control, cell)
         while True:
             request, streams = wire.receive(control)
             wire.send(control, runner.run(request, streams))

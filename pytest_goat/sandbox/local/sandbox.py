@@ -49,7 +49,7 @@ class LocalSandbox:
         on_gone: Callable[[LocalSandbox, MemoryGroup | None], None],
     ) -> None:
         self._channel, self._box, self._process = parts.channel, parts.box, parts.process
-        self._group, self._kills = parts.group, 0
+        self._group = parts.group
         self._root: str = answer["root"]
         self._owner: int = answer["owner"]
         self._limits, self._on_gone = spec.limits, on_gone
@@ -156,10 +156,7 @@ class LocalSandbox:
 
     def _kernel_limit(self, exit_code: int) -> str:
         """The limit for which the kernel has ended a part of the command, when the command failed."""
-        if exit_code == 0 or self._group is None:
-            return ""
-        before, self._kills = self._kills, self._group.kills()
-        return "memory" if self._kills > before else ""
+        return "memory" if exit_code != 0 and self._group is not None and self._group.killed() else ""
 
     async def _run(self, request: dict[str, object], source: Input, out: Output, err: Output) -> wire.Message:
         theirs = (source.reader, out.writer, err.writer)

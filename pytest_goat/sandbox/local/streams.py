@@ -52,21 +52,26 @@ class Input:
         os.set_blocking(self._writer, False)
         self._left = memoryview(data)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_writer(self._writer, self._write)
+        self._waiting = False
         self._write()
 
     def _write(self) -> None:
         try:
-            self._left = self._left[os.write(self._writer, self._left[:_CHUNK]) :]
+            while self._left:
+                self._left = self._left[os.write(self._writer, self._left[:_CHUNK]) :]
         except BlockingIOError:
+            if not self._waiting:
+                self._loop.add_writer(self._writer, self._write)
+                self._waiting = True
             return
         except BrokenPipeError:
-            self._left = self._left[:0]
-        if not self._left:
-            self.close()
+            pass  # the command wants no more
+        self.close()
 
     def close(self) -> None:
-        if self._writer >= 0:
+        if self._writer < 0:
+            return
+        if self._waiting:
             self._loop.remove_writer(self._writer)
-            os.close(self._writer)
-            self._writer = -1
+        os.close(self._writer)
+        self._writer = -1
