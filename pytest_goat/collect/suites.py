@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_goat.collect import SUFFIXES
-from pytest_goat.collect.problems import FileErrors
 
 if TYPE_CHECKING:
     from pytest_goat.task import Suite
@@ -38,7 +37,6 @@ class Suites:
     def __init__(self, rootdir: Path) -> None:
         self._rootdir = rootdir
         self._folders: dict[Path, _Folder] = {}
-        self._broken: dict[Path, FileErrors] = {}
 
     def of(self, path: Path) -> Suite | None:
         """The suite of the nearest `goat.yaml` at or above the folder of the file `path`.
@@ -74,18 +72,12 @@ class Suites:
 
     def _suite(self, folder: Path, above: Suite | None) -> Suite | None:
         path = folder / SUITE_FILE
-        if path in self._broken:
-            raise FileErrors(self._broken[path].errors)
         if not path.is_file():
             return None
         from pytest_goat.collect.suite_file import read_suite
 
         name = Path(os.path.relpath(folder, self._rootdir)).as_posix()
-        try:
-            return read_suite(path, name, above)
-        except FileErrors as error:
-            self._broken[path] = error
-            raise
+        return read_suite(path, name, above)
 
 
 def is_prompt_file(path: Path, suites: Suites, named: bool = False) -> bool:

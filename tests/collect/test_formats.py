@@ -206,3 +206,12 @@ def test_a_misspelt_prompt_is_named(prompts: Prompts) -> None:
     assert prompts.errors("a.yaml", "id: x\npromt: y\n") == [
         "2: : has no prompt | did you mean `prompt` where `promt` is written?"
     ]
+
+
+@pytest.mark.parametrize("key", ["own", "metadata"])
+def test_metadata_is_what_json_can_say(prompts: Prompts, key: str) -> None:
+    (task,) = prompts.read("a.yaml", "prompt: x\nmetadata: {a: [yes, 2026-01-01, 1.5, ~]}\n")
+    assert task.metadata == {"a": ["yes", "2026-01-01", 1.5, None]}
+    assert json.loads(json.dumps(task.metadata)) == task.metadata
+    (found,) = prompts.errors("a.yaml", f"prompt: x\n{key}: {{a: [.nan]}}\n")
+    assert found.startswith(f"2: {key}: holds nan, which JSON does not have")
