@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +27,8 @@ _PASSED_ON = ("content-type", "retry-after", "retry-after-ms", "x-request-id")
 which may change, or to the account that pays."""
 
 _GRACE = 5.0
-"""Seconds to wait for what may follow the end of an answer: usage, and the end of the stream."""
+"""Seconds to wait for what may follow the end of an answer (usage, and the end of the stream), and for the
+words of an error."""
 
 _STATUS = {Ending.UNREACHABLE: 502, Ending.SILENT: 504, Ending.CUT: 502, Ending.BUG: 500}
 """What the agent is answered when the provider gave no answer."""
@@ -108,9 +109,14 @@ class Exchange:
         try:
             async with asyncio.timeout(limit) as patience, self.upstream.answer(request) as answer:
                 reader = _reader(request, answer, record)
-                await give(self._start(answer, record, sink))
-                async with contextlib.aclosing(_parts(answer)) as parts:
-                    async for data in parts:
+                record.status = answer.status
+                if answer.status >= 300:
+                    patience.reschedule(None)
+                    await self._forward_error(answer, reader, record, sink)
+                    return
+                await give(self._start(answer, sink))
+                async with contextlib.aclosing(answer.body) as body:
+                    async for data in body:
                         record.byte()
                         await give(sink.write(reader.feed(self.redactor.data(data))))
         except TimeoutError:
@@ -124,8 +130,19 @@ class Exchange:
         record.end(*_outcome(answer, record))
         await sink.write(rest)
 
-    async def _start(self, answer: Answer, record: CallRecord, sink: Sink) -> None:
-        record.status = answer.status
+    async def _forward_error(self, answer: Answer, reader: Reader, record: CallRecord, sink: Sink) -> None:
+        """Hear an error out before the agent does: many leave at the status, and its words tell the cause.
+
+        All at once, too, so that no secret in it can hide between two parts.
+        """
+        data = self.redactor.data(await _words(answer))
+        record.byte()
+        data = reader.feed(data) + reader.end()
+        record.end(*_outcome(answer, record))
+        await self._start(answer, sink)
+        await sink.write(data)
+
+    async def _start(self, answer: Answer, sink: Sink) -> None:
         headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
         await sink.start(answer.status, {name: self.redactor.text(value) for name, value in headers.items()})
 
@@ -162,19 +179,16 @@ def _reader(request: ModelRequest, answer: Answer, record: CallRecord) -> Reader
     return JsonReader(record.found, answer.status)
 
 
-async def _parts(answer: Answer) -> AsyncGenerator[bytes, None]:
-    """The body as it comes; of an error all at once, so that no secret in it can hide between two parts."""
-    async with contextlib.aclosing(answer.body) as body:
-        if answer.status < 300:
+async def _words(answer: Answer) -> bytes:
+    """The body of an error, as far as it comes."""
+    whole = bytearray()
+    with contextlib.suppress(TimeoutError, UpstreamBroken):
+        async with asyncio.timeout(_GRACE), contextlib.aclosing(answer.body) as body:
             async for data in body:
-                yield data
-            return
-        whole = bytearray()
-        async for data in body:
-            whole += data
-            if len(whole) > _MAX_ERROR:
-                break
-        yield bytes(whole)
+                whole += data
+                if len(whole) > _MAX_ERROR:
+                    break
+    return bytes(whole)
 
 
 def _outcome(answer: Answer, record: CallRecord) -> tuple[Outcome, str]:

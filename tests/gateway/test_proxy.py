@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from pytest_goat.errors import Cause
-from pytest_goat.gateway import make_gateway, proxy
+from pytest_goat.gateway import exchange, make_gateway, proxy
 from pytest_goat.gateway.base import ModelCall, Usage
 from pytest_goat.gateway.proxy import ProxyGateway
 from tests.gateway.calls import (
@@ -244,43 +244,66 @@ def test_an_agent_that_leaves_after_the_last_word_did_not_hang_up() -> None:
     assert (call.cause, call.hung_up, call.finish_reason) == (None, False, "stop")
 
 
-@pytest.mark.parametrize(
-    ("start", "cause", "message"),
-    [
-        (
-            b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 9\r\n\r\n",
-            Cause.RATE_LIMITED,
-            "HTTP 429",
-        ),
-        (
-            HEAD + as_chunk(b'data: {"error": {"message": "no such model", "code": "model_not_found"}}\n\n'),
-            Cause.MODEL_NOT_FOUND,
-            "in the answer: no such model",
-        ),
-    ],
-    ids=["status", "event"],
-)
-def test_an_agent_that_leaves_at_the_first_sign_of_an_error_hides_nothing(
-    start: bytes, cause: Cause, message: str
-) -> None:
+def test_an_error_is_heard_out_before_the_agent_hears_of_it() -> None:
+    """An agent that leaves at the status must not take the words along that tell the cause."""
+
+    async def scenario() -> tuple[list[ModelCall], int, ModelCall]:
+        heard = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 24\r\n\r\nprompt is")
+            await heard.wait()
+            writer.write(b" too long: 9999")
+
+        async with raw_server(serve) as url, agent_of(url) as agent:
+            calling = asyncio.create_task(agent.call(request()))
+            while not (calls := (await agent.endpoint.seen()).calls) or not calls[0].status:
+                await asyncio.sleep(0.01)
+            assert not calling.done()
+            heard.set()
+            return list(calls), (await calling).status, await agent.last()
+
+    before, status, call = asyncio.run(scenario())
+    assert [(call.status, call.cause) for call in before] == [(400, Cause.BAD_REQUEST)]
+    assert (status, call.cause, call.hung_up) == (400, Cause.CONTEXT_OVERFLOW, False)
+
+
+def test_an_error_whose_words_do_not_come_is_known_by_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "_GRACE", 0.1)
+
+    async def scenario() -> tuple[Reply, ModelCall]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 9\r\n\r\n")
+            await reader.read()
+
+        async with raw_server(serve) as url, agent_of(url) as agent:
+            return await agent.call(request()), await agent.last()
+
+    got, call = asyncio.run(scenario())
+    assert (got.status, got.cut, call.cause, call.hung_up) == (429, False, Cause.RATE_LIMITED, False)
+
+
+def test_an_agent_that_leaves_at_an_error_in_the_stream_hides_nothing() -> None:
+    event = b'data: {"error": {"message": "no such model", "code": "model_not_found"}}\n\n'
+
     async def scenario() -> ModelCall:
         gone = asyncio.Event()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(start)
+            writer.write(HEAD + as_chunk(event))
             await reader.read()
             gone.set()
 
         async with raw_server(serve) as url, agent_of(url) as agent:
             async with agent.open(request()) as got:
-                if got.status == 200:
-                    await got.content.readuntil(b"\n\n")
+                await got.content.readexactly(len(event))
                 got.close()
             await asyncio.wait_for(gone.wait(), 10)
             return await agent.last()
 
     call = asyncio.run(scenario())
-    assert (call.cause, call.message, call.hung_up) == (cause, message, True)
+    assert (call.cause, call.hung_up) == (Cause.MODEL_NOT_FOUND, True)
+    assert call.message == "in the answer: no such model"
 
 
 def test_calls_are_counted_and_summed() -> None:
