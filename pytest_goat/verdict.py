@@ -12,7 +12,7 @@ whatever happened). The rules, first match wins:
 | none | the agent completed and the last model call ended well | passed, unchecked |
 | none | anything else | failed |
 
-A call that the agent hung up on before the first byte came (mostly because its time ran out) says nothing:
+A call that was cut off because the agent's time ran out, or that it gave up before a byte came, says nothing:
 then the one before it counts, or else a provider that fails to the end would pass for a slow agent.
 """
 
@@ -83,7 +83,7 @@ class Ruling:
 
 def decide(evidence: Evidence) -> Ruling:
     """Apply the rules of this module's table."""
-    broken, limit = _broken_call(evidence.seen), _limit(evidence)
+    broken, limit = _broken_call(evidence), _limit(evidence)
     if evidence.score is not None and evidence.checks_pass:
         return Ruling(Status.PASSED, None, _note(broken, limit, evidence))
     if broken is not None:
@@ -98,16 +98,24 @@ def decide(evidence: Evidence) -> Ruling:
     return Ruling(Status.FAILED, Cause.CHECKS_FAILED, _failed_checks(evidence.checks))
 
 
-def _broken_call(seen: Seen) -> ModelCall | None:
+def _broken_call(evidence: Evidence) -> ModelCall | None:
     """The last call that says something, when it ended badly for a reason of infrastructure."""
-    telling = [c for c in seen.calls if c.cause is not None or c.first_byte is not None or not c.hung_up]
-    return telling[-1] if telling and telling[-1].cause in INFRASTRUCTURE else None
+    ran_out = _ran_out(evidence)
+    for call in reversed(evidence.seen.calls):
+        if call.cause is None and call.hung_up and (ran_out or call.first_byte is None):
+            continue
+        return call if call.cause in INFRASTRUCTURE else None
+    return None
+
+
+def _ran_out(evidence: Evidence) -> bool:
+    return evidence.executed.timed_out or evidence.outcome.cause is Cause.TIMEOUT
 
 
 def _limit(evidence: Evidence) -> Cause | None:
     """What kept the agent from its own end, most telling first."""
     outcome, last = evidence.outcome, evidence.seen.last
-    if evidence.executed.timed_out or outcome.cause is Cause.TIMEOUT:
+    if _ran_out(evidence):
         return Cause.TIMEOUT
     if evidence.executed.limit:
         return Cause.AGENT_CRASHED

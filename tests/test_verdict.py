@@ -90,24 +90,39 @@ def test_every_cause_of_a_call_is_either_infrastructure_or_the_models() -> None:
     assert {row.cause for row in TABLE} - INFRASTRUCTURE == {Cause.CONTEXT_OVERFLOW, Cause.REFUSAL}
 
 
-@pytest.mark.parametrize("executed", [{}, {"exit_code": -9, "timed_out": True}], ids=["ended", "killed"])
-def test_a_call_cut_short_before_a_byte_does_not_hide_the_broken_one_before(executed: dict[str, Any]) -> None:
-    ruling = rule(make_call(Cause.MODEL_TIMEOUT), CUT_SHORT, outcome=SILENT, **executed)
+KILLED = {"exit_code": -9, "timed_out": True}
+
+
+@pytest.mark.parametrize(
+    ("cut_off", "outcome", "executed"),
+    [
+        (CUT_SHORT, SILENT, {}),
+        (CUT_SHORT, SILENT, KILLED),
+        (CUT_IN_ANSWER, SILENT, KILLED),
+        (CUT_IN_ANSWER, AgentOutcome("", False, Cause.TIMEOUT), {}),
+    ],
+)
+def test_a_call_that_is_cut_off_does_not_hide_the_broken_one_before(
+    cut_off: ModelCall, outcome: AgentOutcome, executed: dict[str, Any]
+) -> None:
+    ruling = rule(make_call(), make_call(Cause.MODEL_TIMEOUT), cut_off, outcome=outcome, **executed)
     assert (ruling.status, ruling.cause) == (Status.ERROR, Cause.MODEL_TIMEOUT)
 
 
 @pytest.mark.parametrize(
-    "calls",
+    ("calls", "executed", "cause"),
     [
-        [make_call(Cause.MODEL_TIMEOUT), make_call()],
-        [make_call(Cause.MODEL_TIMEOUT), CUT_IN_ANSWER],
-        [make_call(Cause.MODEL_TIMEOUT), WANTS_TOOLS, CUT_SHORT],
-        [CUT_SHORT],
+        ([make_call(Cause.MODEL_TIMEOUT), make_call()], KILLED, Cause.TIMEOUT),
+        ([make_call(Cause.MODEL_TIMEOUT), WANTS_TOOLS, CUT_SHORT], KILLED, Cause.TIMEOUT),
+        ([make_call(Cause.MODEL_TIMEOUT), CUT_IN_ANSWER], {}, Cause.NO_ANSWER),
+        ([CUT_SHORT], KILLED, Cause.TIMEOUT),
     ],
 )
-def test_a_provider_that_recovered_is_not_to_blame(calls: list[ModelCall]) -> None:
-    ruling = rule(*calls, outcome=SILENT, exit_code=-9, timed_out=True)
-    assert (ruling.status, ruling.cause) == (Status.FAILED, Cause.TIMEOUT)
+def test_a_provider_that_recovered_is_not_to_blame(
+    calls: list[ModelCall], executed: dict[str, Any], cause: Cause
+) -> None:
+    ruling = rule(*calls, outcome=SILENT, **executed)
+    assert (ruling.status, ruling.cause) == (Status.FAILED, cause)
 
 
 def test_an_error_that_the_agent_did_not_hear_out_counts() -> None:
