@@ -173,6 +173,11 @@ class ModelServer:
         self._http.close_connections()
         self._http.server_close()
 
+    def stop_listening(self) -> None:
+        """Refuse connections from now on; for a script to call: its own answer still goes out."""
+        self._http.shutdown()
+        self._http.socket.close()
+
     def wait_for(self, count: int, timeout: float = 10.0) -> None:
         """Block until `count` requests have arrived. Raises `TimeoutError` after `timeout` seconds."""
         with self._arrived:

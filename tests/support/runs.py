@@ -1,0 +1,29 @@
+"""Reads what a pytest run left in its results folder and in JUnit files."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+
+def the_run(folder: Path) -> Path:
+    """The folder of the one run that was made in `folder`."""
+    (run,) = (folder / ".goat/results").glob("*/trials")
+    return run.parent
+
+
+def stored_trials(folder: Path) -> dict[str, dict[str, Any]]:
+    """The stored trials of the one run in `folder`, by task id."""
+    trials = (json.loads(path.read_text()) for path in the_run(folder).glob("trials/*.json"))
+    return {trial["task_id"]: trial for trial in trials}
+
+
+def junit_outcomes(path: Path) -> dict[str, str]:
+    """Task id -> `failure`, `error`, `skipped` or `passed`, of the test cases in a JUnit file."""
+    outcomes = {}
+    for case in ET.parse(path).iter("testcase"):
+        tags = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        outcomes[str(case.get("name")).partition("[")[0]] = tags[0] if tags else "passed"
+    return outcomes
