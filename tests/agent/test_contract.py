@@ -120,7 +120,7 @@ def test_without_a_result_file_exit_and_stdout_have_to_do(
     assert (outcome.answer, outcome.completed, outcome.cause) == (answer, completed, cause)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     told=st.binary(max_size=40)
     | json_values

@@ -49,7 +49,7 @@ class Run:
         recordings: dict[str, Any] = dict.fromkeys(quick, WRITE_HELLO)
         recordings |= {f"slow{number}": sleep for number in range(slow)}
         if wrong:
-            recordings["wrong"] = [{"tools": [{"Bash": {"command": "sleep 1"}}]}, *WRITE_WRONG]
+            recordings["wrong"] = [{"tools": [{"Bash": {"command": "sleep 2"}}]}, *WRITE_WRONG]
         write_suite(self.folder / "suite", [hello_task(name) for name in recordings], recordings)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "suite", "-p", "no:cacheprovider", "-v", *self._options],
@@ -154,7 +154,7 @@ def test_ctrl_c_ends_the_run_and_keeps_what_is_done(run: Run) -> None:
 @pytest.mark.parametrize("run", [("-x", "--goat-parallel=4")], indirect=True, ids=["alone"])
 def test_stopping_at_the_first_failure_ends_the_others(run: Run) -> None:
     run.start(slow=3, wrong=True)
-    run.wait_for(quick=0, asleep=3)
+    run.wait_for(quick=0, asleep=1)
     assert run.process.wait(30) == 1
     assert run.asleep() == 0
     assert "stopping after 1 failures" in run.log
