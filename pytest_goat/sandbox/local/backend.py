@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import posixpath
 import resource
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_goat.errors import Cause, SandboxError, UserError
-from pytest_goat.sandbox.base import SandboxSpec
-from pytest_goat.sandbox.local import canary, engines, host
+from pytest_goat.sandbox.base import Mount, SandboxSpec
+from pytest_goat.sandbox.local import canary, engines, host, layout
 from pytest_goat.sandbox.local.cgroup import MemoryGroup, MemoryGroups
 from pytest_goat.sandbox.local.channel import Channel
 from pytest_goat.sandbox.local.launch import Launcher, close_all
@@ -19,8 +21,10 @@ from pytest_goat.sandbox.local.sandbox import LocalSandbox, Parts
 
 _SPARES = 2
 """Inits that wait, isolated already, so that opening a sandbox does not wait for the kernel."""
+_AT_A_TIME = 32
+"""Sandboxes being opened; the others wait. More would only be in each other's way."""
 _OPEN_TIMEOUT = 60.0
-"""Seconds; far more than a burst of a thousand takes."""
+"""Seconds."""
 _OPEN_FILES = 65536
 
 
@@ -44,6 +48,7 @@ class LocalBackend:
         self._groups: MemoryGroups | None = None
         self._spares: collections.deque[_Spare] = collections.deque()
         self._opened: set[LocalSandbox] = set()
+        self._opening = asyncio.Semaphore(_AT_A_TIME)
 
     @property
     def name(self) -> str:
@@ -78,7 +83,15 @@ class LocalBackend:
         self._description = engines.describe(engine, told, self._launcher.landlock)
 
     async def open(self, spec: SandboxSpec) -> LocalSandbox:
-        """A fresh sandbox, furnished as `spec` says."""
+        """A fresh sandbox, furnished as `spec` says. Raises `UserError` for a mount that cannot be."""
+        for mount in spec.mounts:
+            _check_mount(mount)
+        async with self._opening:
+            sandbox = await self._open(spec)
+        self._opened.add(sandbox)
+        return sandbox
+
+    async def _open(self, spec: SandboxSpec) -> LocalSandbox:
         try:
             spare = self._spares.popleft() if self._spares else self._spawn()
             self._fill_spares()
@@ -86,15 +99,13 @@ class LocalBackend:
             raise SandboxError(Cause.SANDBOX_LIMIT, f"local sandbox: {error} (see ulimit -n)") from error
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT):
-                sandbox = await self._furnish(spare, spec)
+                return await self._furnish(spare, spec)
         except TimeoutError as error:
             self._drop(spare)
             raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: it did not open in time") from error
         except BaseException:
             self._drop(spare)
             raise
-        self._opened.add(sandbox)
-        return sandbox
 
     async def _furnish(self, spare: _Spare, spec: SandboxSpec) -> LocalSandbox:
         request = {
@@ -160,6 +171,22 @@ class LocalBackend:
             self._launcher = None
         if self._groups is not None:
             await self._groups.close()
+
+
+def _check_mount(mount: Mount) -> None:
+    if not Path(mount.source).exists():
+        raise UserError(f"local sandbox: {mount.source} is to be mounted, and is not there")
+    target = posixpath.normpath(mount.target)
+    inside = (layout.WORKDIR, layout.OUTDIR, *layout.VOLATILE, "/proc", "/dev")
+    if (
+        target != mount.target
+        or not target.startswith("/")
+        or any(f"{target}/".startswith(f"{folder}/") for folder in inside)
+    ):
+        raise UserError(
+            f"local sandbox: {mount.source} cannot be mounted at {mount.target}: take an absolute path "
+            f"outside of {', '.join(inside)}, such as /opt/agent"
+        )
 
 
 def _raise_open_files() -> None:

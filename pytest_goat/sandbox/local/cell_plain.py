@@ -84,7 +84,7 @@ class PlainCell:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         folders = [self._root + folder for folder in (layout.WORKDIR, layout.OUTDIR, layout.HOME, layout.TMP)]
         readable = [*self._settings["trees"], *self._settings["links"], *_ETC, *self._sources]
-        landlock.restrict(readable, [*folders, *_DEVICES], self._port)
+        landlock.restrict(readable, self._settings["listed"], [*folders, *_DEVICES], self._port)
         seccomp.install(self._program)
 
     def started(self, pid: int) -> None:

@@ -42,7 +42,8 @@ def settings(engine: str, shown: HostView, *, cgroup: bool) -> wire.Message:
     first, count = _command_ids(engine, [*shown.trees, tempfile.gettempdir()])
     folder = tempfile.mkdtemp(prefix="goat-")
     Path(folder).chmod(0o700 if first == os.geteuid() else 0o711)
-    return {**told, "command_id": first, "command_ids": count, "temporary": folder}
+    listed = [shown.import_path] if shown.import_path else []
+    return {**told, "listed": listed, "command_id": first, "command_ids": count, "temporary": folder}
 
 
 def bounds(limits: SandboxLimits, *, watched: bool) -> dict[str, int]:

@@ -18,6 +18,9 @@ _ETC = (
 )  # fmt: skip
 """Of /etc, what programs need and no secret. Users, hosts and name service are the sandbox's own."""
 
+_MAX_TURNS = 40
+"""Symbolic links on one way; the kernel follows as many."""
+
 
 @dataclass(slots=True)
 class HostView:
@@ -27,6 +30,8 @@ class HostView:
     """Files and folders; none lies below another."""
     links: dict[str, str] = field(default_factory=dict)
     """Symbolic link -> where it points."""
+    import_path: str = ""
+    """Folder outside the Python environment from which the environment imports this project; mostly ""."""
 
     def add(self, path: str) -> None:
         """Show what is at `path`, and every symbolic link on the way to it."""
@@ -34,7 +39,7 @@ class HostView:
         for link, target in links.items():
             if not self.covers(link):
                 self.links[link] = target
-        if not self.covers(real) and Path(real).exists():
+        if real and not self.covers(real) and Path(real).exists():
             self.trees = [tree for tree in self.trees if not _below(tree, real)]
             self.links = {link: target for link, target in self.links.items() if not _below(link, real)}
             self.trees.append(real)
@@ -56,7 +61,10 @@ def view() -> HostView:
         shown.add(path)
     shown.add(sys.executable)
     # `python -m pytest` loads this plugin inside too, from wherever it is installed.
-    shown.add(str(Path(pytest_goat.__file__).parent))
+    package = Path(pytest_goat.__file__).resolve().parent
+    if not shown.covers(str(package)):
+        shown.import_path = str(package.parent)
+        shown.add(str(package))
     return shown
 
 
@@ -77,19 +85,19 @@ def _below(path: str, folder: str) -> bool:
 
 
 def _follow(path: str) -> tuple[dict[str, str], str]:
-    """Every symbolic link met on the way along `path`, and where the way ends."""
+    """Every symbolic link met on the way along `path`, and where the way ends; "" when it goes in circles."""
     links: dict[str, str] = {}
     todo = list(reversed(Path(path).absolute().parts[1:]))
-    real = ""
+    real, turns = "", 0
     while todo:
         step = os.path.normpath(f"{real}/{todo.pop()}")
         if not Path(step).is_symlink():
             real = step if step != "/" else ""
             continue
-        if step in links:
-            break  # a loop: there is nothing at its end
-        target = str(Path(step).readlink())
-        links[step] = target
+        turns += 1
+        if turns > _MAX_TURNS:
+            return {}, ""
+        links[step] = target = str(Path(step).readlink())
         if target.startswith("/"):
             real = ""
         todo += [part for part in reversed(Path(target).parts) if part != "/"]

@@ -38,10 +38,11 @@ def _call(number: int, *args: object) -> int:
     return int(syscalls.libc.syscall(number, *args))
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], port: int) -> None:
+def restrict(readable: Iterable[str], listed: Iterable[str], writable: Iterable[str], port: int) -> None:
     """Confine this process, for good: files as given, no TCP but to `port` (0: none).
 
-    A listening socket gets a port that the kernel chooses. NO_NEW_PRIVS must be set.
+    Of what is `listed` only the names are seen. A listening socket gets a port that the kernel chooses.
+    NO_NEW_PRIVS must be set.
     """
     known = version()
     rights = (1 << (15 if known < 5 else 16)) - 1
@@ -51,6 +52,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str], port: int) -> Non
     try:
         for path in readable:
             _allow(rules, path, _READ)
+        for path in listed:
+            _allow(rules, path, _READ_DIR)
         for path in writable:
             _allow(rules, path, rights)
         _allow_port(rules, 0, _BIND_TCP)

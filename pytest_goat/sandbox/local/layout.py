@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+HOSTNAME = "goat"
 INNER_ID = 1000
 """User and group id of every command, as seen inside."""
 WORKDIR = "/workspace"
@@ -19,6 +20,6 @@ goat:x:{INNER_ID}:{INNER_ID}::{HOME}:/bin/bash
 nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin
 """
 GROUP = f"root:x:0:\ngoat:x:{INNER_ID}:\nnogroup:x:65534:\n"
-HOSTS = "127.0.0.1 localhost goat\n"
+HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n"
 NSSWITCH = "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"
 ETC = {"passwd": PASSWD, "group": GROUP, "hosts": HOSTS, "nsswitch.conf": NSSWITCH}

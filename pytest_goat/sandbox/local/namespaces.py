@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 
 from pytest_goat.sandbox.local import layout, syscalls
 
@@ -79,6 +80,7 @@ def leave_host() -> None:
         | syscalls.CLONE_NEWCGROUP
     )
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+    socket.sethostname(layout.HOSTNAME)
 
 
 def become_inner_user() -> None:

@@ -181,13 +181,12 @@ def _search(rules: list[tuple[int, list[bytes]]]) -> list[bytes]:
     return [_op(_JGE, rules[middle][0], len(low), 0), *low, *high]
 
 
-def build(*, memory_files: bool, strict: bool = False) -> bytes:
-    """The filter for this machine. Raises `NotImplementedError` for an architecture without a table.
+def build(*, memory_files: bool, strict: bool = False, machine: str = os.uname().machine) -> bytes:
+    """The filter for `machine`. Raises `NotImplementedError` for an architecture without a table.
 
     Without `memory_files` memfd_create is absent: what is hoarded in them is seen by a cgroup only. `strict`
     is for commands that share the machine's network and process ids.
     """
-    machine = os.uname().machine
     if machine not in _AUDIT_ARCH:
         raise NotImplementedError(f"no system call table for {machine}")
     column = list(_AUDIT_ARCH).index(machine)
