@@ -105,6 +105,19 @@ class SandboxConformance(WithBackend):
         assert (result.ok, result.timed_out, result.limit, result.truncated) == (False, False, "", False)
         assert result.duration > 0
 
+    def test_commands_take_turns(self, bench: Bench, box: Box) -> None:
+        async def two() -> list[ExecResult]:
+            script = "test ! -e busy && touch busy && sleep 0.05 && rm busy"
+            return await asyncio.gather(
+                *(box.sandbox.exec(["sh", "-c", script], timeout=30) for _ in range(2))
+            )
+
+        assert [result.exit_code for result in bench.run(two())] == [0, 0]
+
+    def test_an_argument_that_cannot_be_is_126(self, box: Box) -> None:
+        assert box.exec("echo", "a\0b").exit_code == 126
+        assert box.exec("echo", "x" * 3_000_000).exit_code == 126
+
     def test_a_signal_is_a_negative_exit_code(self, box: Box) -> None:
         assert box.sh("kill -TERM $$").exit_code == -15
 
@@ -125,7 +138,8 @@ class SandboxConformance(WithBackend):
         assert box.exec("./data.txt").exit_code == 126
 
     def test_arguments_are_no_shell(self, box: Box) -> None:
-        assert box.exec("printf", "%s|", "a b", "$HOME", "*", "").stdout == b"a b|$HOME|*||"
+        result = box.exec("printf", "%s|", "a b", "$HOME", "*", "", "\u00fc\U0001f410")
+        assert result.stdout.decode() == "a b|$HOME|*||\u00fc\U0001f410|"
 
     def test_the_working_directory_is_the_workspace(self, box: Box) -> None:
         assert box.exec("pwd").stdout.decode().strip() == box.sandbox.workdir

@@ -87,9 +87,7 @@ class LocalBackend:
         for mount in spec.mounts:
             _check_mount(mount)
         async with self._opening:
-            sandbox = await self._open(spec)
-        self._opened.add(sandbox)
-        return sandbox
+            return await self._open(spec)
 
     async def _open(self, spec: SandboxSpec) -> LocalSandbox:
         try:
@@ -124,10 +122,12 @@ class LocalBackend:
             answer, (box, process, *listener) = await spare.channel.request(request, trees)
         finally:
             close_all(trees)
+        parts = Parts(spare.channel, box, process, spare.group)
+        sandbox = LocalSandbox(parts, answer, spec, self._forget)
+        self._opened.add(sandbox)
         if spec.attach is not None:
             spec.attach(socket.socket(fileno=listener[0]), self._running().namespaces)
-        parts = Parts(spare.channel, box, process, spare.group)
-        return LocalSandbox(parts, answer, spec, self._forget)
+        return sandbox
 
     def _spawn(self) -> _Spare:
         group = self._groups.take() if self._groups is not None else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_goat.errors import UserError
@@ -41,7 +41,7 @@ def parts_of(path: str) -> list[str]:
     return parts
 
 
-def put(root: int, files: Mapping[str, File | None]) -> Iterator[None]:
+def put(root: int, files: Mapping[str, File | None]) -> Generator[None]:
     """Make `files` below the folder `root`; None: nothing is there. Replaces what is in the way."""
     for parts, file in [(parts_of(path), file) for path, file in files.items()]:
         _put_one(root, parts, file)
@@ -109,7 +109,7 @@ class Haul:
             self.truncated = True
 
 
-def take(root: int, paths: Sequence[str] | None, haul: Haul) -> Iterator[None]:
+def take(root: int, paths: Sequence[str] | None, haul: Haul) -> Generator[None]:
     """Fill `haul` with the regular files below the folder `root`, or with those at and below `paths`."""
     if paths is None:
         yield from _take_folder(os.dup(root), "", haul, 0)
@@ -136,7 +136,7 @@ def _enter_to_take(at: int, name: str, path: str, haul: Haul) -> int:
         return -1
 
 
-def _take_folder(folder: int, prefix: str, haul: Haul, depth: int) -> Iterator[None]:
+def _take_folder(folder: int, prefix: str, haul: Haul, depth: int) -> Generator[None]:
     """Take all below the folder, whose descriptor is closed at the end."""
     try:
         names = []
@@ -153,7 +153,7 @@ def _take_folder(folder: int, prefix: str, haul: Haul, depth: int) -> Iterator[N
         os.close(folder)
 
 
-def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> Iterator[None]:
+def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> Generator[None]:
     try:
         mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
@@ -171,7 +171,7 @@ def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> Iterator
         haul.refuse(path, error.strerror or "unreadable")
 
 
-def _take_file(at: int, name: str, path: str, haul: Haul) -> Iterator[None]:
+def _take_file(at: int, name: str, path: str, haul: Haul) -> Generator[None]:
     fd = open_own(at, name, _READ)
     try:
         found = os.fstat(fd)

@@ -1,7 +1,7 @@
 """The init of a sandbox: serves `open` once, then `exec`, on its socket until the harness hangs up.
 
-It is the only process of a sandbox that lives on between commands. It confines itself before the first one,
-and commands inherit that. After every command it ends whatever that left running, before it answers.
+It is the only process of a sandbox that lives on between commands. After every command it ends whatever that
+left running, before it answers.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ class _Runner:
                 start_new_session=True,
                 preexec_fn=self._cell.preexec,
             )
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             missing = isinstance(error, FileNotFoundError)
-            problem = f"{request['argv'][0]}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            problem = f"{request['argv'][0]}: {error.strerror if isinstance(error, OSError) else error}"
             with contextlib.suppress(OSError):  # when nobody reads, the exit code says it
                 os.write(stderr, f"{problem}\n".encode(errors="replace"))
             return _NOT_FOUND if missing else _NOT_EXECUTABLE

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError
@@ -39,7 +39,7 @@ class Parts:
 
 
 class LocalSandbox:
-    """Holds three descriptors, and three more while a command runs."""
+    """Holds three descriptors, and three more while a command runs. One command runs at a time."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class LocalSandbox:
         # Where nothing is mounted, a command is given the place on the host instead.
         self._places = {} if self._namespaces else {mount.target: mount.source for mount in spec.mounts}
         self._open = True
+        self._turn = asyncio.Lock()
         self._gone = asyncio.Event()
 
     @property
@@ -98,16 +99,18 @@ class LocalSandbox:
         finally:
             os.close(folder)
 
-    async def _sliced(self, steps: Iterator[None]) -> None:
-        while True:
-            with acting_as(self._owner):
-                until = time.perf_counter() + _SLICE
-                for _ in steps:
-                    if time.perf_counter() > until:
-                        break
-                else:
-                    return
-            await asyncio.sleep(0)
+    async def _sliced(self, steps: Generator[None]) -> None:
+        """Do file work as the sandbox's user, and let the event loop have a turn now and then."""
+        with contextlib.closing(steps):
+            while True:
+                with acting_as(self._owner):
+                    until = time.perf_counter() + _SLICE
+                    for _ in steps:
+                        if time.perf_counter() > until:
+                            break
+                    else:
+                        return
+                await asyncio.sleep(0)
 
     async def exec(
         self,
@@ -118,47 +121,32 @@ class LocalSandbox:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
     ) -> ExecResult:
-        self._check_open()
         request = {
             "argv": [self._place(part) for part in argv],
-            "env": {
-                name: self._place(value) for name, value in {**self._environment(), **(env or {})}.items()
-            },
+            "env": self._environment() | {name: self._place(value) for name, value in (env or {}).items()},
             "cwd": cwd or self.workdir,
             "timeout": timeout,
         }
-        source, out, err = Input(stdin), Output(self._limits.output), Output(self._limits.output)
-        try:
-            async with asyncio.timeout(timeout + _GRACE):
-                ended = await self._run(request, source, out, err)
-                (stdout, out_cut), (stderr, err_cut) = await out.all(), await err.all()
-        except TimeoutError as error:
-            await self.close()
-            raise SandboxError(Cause.SANDBOX_LOST, "local sandbox: it does not answer any more") from error
-        except BaseException:
-            await self.close()  # a command may still run: nothing more can be promised of this sandbox
-            raise
-        finally:
-            source.close()
-            out.close()
-            err.close()
-        reason = ended["reason"]
-        limit = "" if reason in ("", "timeout") else reason
-        return ExecResult(
-            exit_code=ended["exit_code"],
-            stdout=stdout,
-            stderr=stderr,
-            duration=ended["duration"],
-            timed_out=reason == "timeout",
-            limit=limit or self._kernel_limit(ended["exit_code"]),
-            truncated=out_cut or err_cut,
-        )
+        async with self._turn:
+            self._check_open()
+            source, out, err = Input(stdin), Output(self._limits.output), Output(self._limits.output)
+            try:
+                async with asyncio.timeout(timeout + _GRACE):
+                    ended = await self._run(request, source, out, err)
+                    return self._result(ended, await out.all(), await err.all())
+            except TimeoutError as error:
+                await self.close()
+                raise SandboxError(
+                    Cause.SANDBOX_LOST, "local sandbox: it does not answer any more"
+                ) from error
+            except BaseException:
+                await self.close()  # a command may still run: nothing more can be promised of this sandbox
+                raise
+            finally:
+                for stream in (source, out, err):
+                    stream.close()
 
-    def _kernel_limit(self, exit_code: int) -> str:
-        """The limit for which the kernel has ended a part of the command, when the command failed."""
-        return "memory" if exit_code != 0 and self._group is not None and self._group.killed() else ""
-
-    async def _run(self, request: dict[str, object], source: Input, out: Output, err: Output) -> wire.Message:
+    async def _run(self, request: wire.Message, source: Input, out: Output, err: Output) -> wire.Message:
         theirs = (source.reader, out.writer, err.writer)
         try:
             self._channel.send(request, theirs)
@@ -167,6 +155,21 @@ class LocalSandbox:
                 os.close(fd)
         answer, _ = await self._channel.receive()
         return answer
+
+    def _result(self, ended: wire.Message, out: tuple[bytes, bool], err: tuple[bytes, bool]) -> ExecResult:
+        exit_code, reason = ended["exit_code"], ended["reason"]
+        limit = "" if reason == "timeout" else reason
+        if not limit and exit_code != 0 and self._group is not None and self._group.killed():
+            limit = "memory"  # the kernel has ended a part of the command for it, and the command failed
+        return ExecResult(
+            exit_code=exit_code,
+            stdout=out[0],
+            stderr=err[0],
+            duration=ended["duration"],
+            timed_out=reason == "timeout",
+            limit=limit,
+            truncated=out[1] or err[1],
+        )
 
     def _environment(self) -> dict[str, str]:
         home, tmp = (self._root + folder for folder in (layout.HOME, layout.TMP))
