@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 # Importing pathlib would double the time that the launcher takes to start.
-# ruff: noqa: PTH116, PTH123, PTH208
+# ruff: noqa: PTH123, PTH208
 import contextlib
 import os
 import socket
 from collections.abc import Sequence
 
-from pytest_goat.sandbox.local import layout, limits, mounts, namespaces, seccomp, syscalls, wire
+from pytest_goat.sandbox.local import layout, limits, mounts, namespaces, seccomp, syscalls, trees, wire
 
+_WATCH = 0.05
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -36,11 +37,11 @@ class NamespaceCell:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         seccomp.install(program)
-        self._fresh = {folder: _state(folder) for folder in layout.VOLATILE}
+        self._fresh = {folder: trees.state(folder) for folder in layout.VOLATILE}
 
     @property
-    def watched(self) -> bool:
-        return bool(self._bounds["watch_memory"])
+    def watch(self) -> float:
+        return _WATCH if self._bounds["watch_memory"] else 0
 
     def open(self, message: wire.Message, fds: Sequence[int]) -> tuple[wire.Message, list[int]]:
         bounds, before = message["limits"], self._bounds
@@ -57,22 +58,22 @@ class NamespaceCell:
             self._listener.close()
         return {"root": "", "owner": self._host_id}, given
 
-    def _ask(self, change: mounts.Change, trees: Sequence[int] = ()) -> None:
+    def _ask(self, change: mounts.Change, copies: Sequence[int] = ()) -> None:
         """Have the zygote mount what the init cannot. Raises `OSError` in its words."""
         answer, tell = os.pipe()
-        wire.send(self._zygote, change._asdict(), [self._mounts, tell, *trees])
+        wire.send(self._zygote, change._asdict(), [self._mounts, tell, *copies])
         os.close(tell)
         with open(answer, encoding="utf-8") as words:
             if problem := words.read():
                 raise OSError(problem)
-        self._fresh.update({folder: _state(folder) for folder in change.emptied})
+        self._fresh.update({folder: trees.state(folder) for folder in change.emptied})
 
     def started(self, pid: int) -> None:
         with contextlib.suppress(OSError):  # it has ended already
             namespaces.prefer_to_kill(pid, self._proc)
 
     def refresh(self) -> None:
-        used = [folder for folder in layout.VOLATILE if _state(folder) != self._fresh[folder]]
+        used = [folder for folder in layout.VOLATILE if trees.state(folder) != self._fresh[folder]]
         if used:
             self._ask(mounts.Change(used, self._bounds["volatile"]))
 
@@ -85,12 +86,6 @@ class NamespaceCell:
 
     def leave(self) -> None:
         """With the init, process 1, the kernel ends everything."""
-
-
-def _state(folder: str) -> tuple[int, int]:
-    """Changes with every change of the folder itself: entries, mode, attributes."""
-    found = os.stat(folder)
-    return found.st_ctime_ns, found.st_mode
 
 
 def _resident(pid: str) -> int:

@@ -12,12 +12,13 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from pytest_goat.sandbox.local import landlock, layout, limits, seccomp, syscalls, trees, wire
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
+_VOLATILE = (layout.HOME, layout.TMP)
 _ETC = tuple(f"/etc/{name}" for name in layout.ETC)
 
 
@@ -27,27 +28,30 @@ class PlainCell:
     `program` is the system call filter; None: nothing confines the commands (tier `none`).
     """
 
+    watch = 0.1
+    """A look takes in every process of the machine, and a root's are not counted by the kernel."""
+
     def __init__(self, settings: wire.Message, command_id: int, program: bytes | None) -> None:
         self._settings, self._id, self._program = settings, command_id, program
+        self._limits: wire.Message = {}
         self._bounds: wire.Message = {}
+        self._fresh: dict[str, tuple[int, int]] = {}
         self._sources: list[str] = []
         self._port = 0
         self._root = ""
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
-    @property
-    def watched(self) -> bool:
-        return True  # a root's processes are not counted by the kernel
-
     def open(self, message: wire.Message, fds: Sequence[int]) -> tuple[wire.Message, list[int]]:
-        self._bounds, self._sources = message["limits"], message["sources"]
+        self._limits, self._sources = message["limits"], message["sources"]
+        # Where commands have the user's own id, all that the user runs counts; the init watches the tree too.
+        others = _threads_of(self._id) if self._id == os.geteuid() else 0
+        self._bounds = {**self._limits, "processes": self._limits["processes"] + others}
         self._root = f"{self._settings['temporary']}/{os.urandom(8).hex()}"
         for source in self._sources:
             self._check_open(source)
-        for folder in ("", layout.WORKDIR, layout.OUTDIR, "/home", layout.HOME, layout.TMP):
-            os.mkdir(self._root + folder, 0o700)
-            os.chown(self._root + folder, self._id, self._id if os.geteuid() == 0 else -1)
+        for folder in ("", layout.WORKDIR, layout.OUTDIR, os.path.dirname(layout.HOME), *_VOLATILE):
+            self._make(folder)
         given = [os.open(self._root, trees.FOLDER), os.pidfd_open(os.getpid())]
         if message["listen"]:
             listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -65,14 +69,8 @@ class PlainCell:
                     f"{source}: {folder} is closed to other users; mend: chmod o+x {folder}"
                 )
 
-    @property
-    def preexec(self) -> Callable[[], None]:
-        # Where commands have the user's own id, all that the user runs counts; the init watches the tree too.
-        bounds = {**self._bounds, "processes": self._bounds["processes"] + _threads_of(self._id)}
-        return lambda: self._become_command(bounds)
-
-    def _become_command(self, bounds: wire.Message) -> None:
-        limits.apply(bounds)
+    def preexec(self) -> None:
+        limits.apply(self._bounds)
         if self._program is None:
             return
         syscalls.empty_bounding_set()
@@ -92,23 +90,31 @@ class PlainCell:
             file.write("1000")
 
     def refresh(self) -> None:
-        for folder in (layout.HOME, layout.TMP):
-            at = os.open(self._root + os.path.dirname(folder), trees.FOLDER)
-            name = os.path.basename(folder)
-            trees.remove(at, name)
-            os.mkdir(name, 0o700, dir_fd=at)
-            os.chown(name, self._id, self._id if os.geteuid() == 0 else -1, dir_fd=at)
-            os.close(at)
+        for folder in _VOLATILE:
+            if trees.state(self._root + folder) != self._fresh[folder]:
+                at = os.open(self._root + os.path.dirname(folder), trees.FOLDER)
+                trees.remove(at, os.path.basename(folder))
+                os.close(at)
+                self._make(folder)
+
+    def _make(self, folder: str) -> None:
+        path = self._root + folder
+        os.mkdir(path, 0o700)
+        os.chown(path, self._id, self._id if self._id != os.geteuid() else -1)
+        self._fresh[folder] = trees.state(path)
 
     def exceeded(self) -> str:
         tree = list(_descendants())
-        if len(tree) > self._bounds["processes"]:
+        if len(tree) > self._limits["processes"]:
             return "processes"
-        watched = self._bounds["watch_memory"]
+        watched = self._limits["watch_memory"]
         return "memory" if watched and sum(_resident(pid) for pid in tree) > watched else ""
 
     def end_all(self) -> None:
-        end_descendants()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            end_descendants()  # some are still there
 
     def leave(self) -> None:
         self.end_all()

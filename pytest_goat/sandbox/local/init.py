@@ -19,16 +19,14 @@ from typing import NoReturn, Protocol
 from pytest_goat.sandbox.local import wire
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
-_WATCH_INTERVAL = 0.05
-"""Seconds between looks at the tree, where the kernel does not bound it."""
 
 
 class Cell(Protocol):
     """What confines the commands of one sandbox: one class a tier."""
 
     @property
-    def watched(self) -> bool:
-        """Whether a limit of the tree has to be watched, since the kernel does not hold it."""
+    def watch(self) -> float:
+        """Seconds between looks at a limit of the tree that the kernel does not hold; 0: it holds all."""
 
     @property
     def preexec(self) -> Callable[[], None] | None:
@@ -155,7 +153,7 @@ class _Runner:
             left = deadline - time.monotonic()
             if left <= 0:
                 return -signal.SIGKILL, "timeout"
-            pause = min(left, _WATCH_INTERVAL) if self._cell.watched else left
+            pause = min(left, self._cell.watch or left)
             events = dict(self._poll.poll(pause * 1000))
             if self._control.fileno() in events:
                 raise EOFError("the harness hung up")
@@ -163,7 +161,7 @@ class _Runner:
                 os.read(self._woken, 512)
             if (status := _reap(child)) is not None:
                 return os.waitstatus_to_exitcode(status), ""
-            if self._cell.watched and (limit := self._cell.exceeded()):
+            if self._cell.watch and (limit := self._cell.exceeded()):
                 return -signal.SIGKILL, limit
 
 

@@ -6,12 +6,18 @@ The caller owns the files, so rights that were taken away can be given back.
 from __future__ import annotations
 
 # pathlib knows no directory descriptors.
-# ruff: noqa: PTH101, PTH208
+# ruff: noqa: PTH101, PTH116, PTH208
 import contextlib
 import os
 import stat
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def state(folder: str) -> tuple[int, int]:
+    """What changes with every change of the folder itself: entries, mode, attributes."""
+    found = os.stat(folder)
+    return found.st_ctime_ns, found.st_mode
 
 
 def open_own(at: int, name: str, flags: int) -> int:
