@@ -22,8 +22,8 @@ from pytest_goat.gateway.base import Usage
 from pytest_goat.item import TrialError, trial_id
 from pytest_goat.result import Status, TrialResult
 from pytest_goat.sandbox.base import File
-from pytest_goat.task import Limits, Source, Task
-from pytest_goat.trial import Trial, TrialOutput, Workbench, execute
+from pytest_goat.task import Limits, Source, Task, Trial
+from pytest_goat.trial import TrialOutput, Workbench, execute
 
 if TYPE_CHECKING:
     from pytest_goat.session import GoatSession

@@ -1,22 +1,28 @@
-"""Prompt files and trials as pytest nodes."""
+"""Prompt files and trials as pytest nodes. What executes trials is loaded when one runs, not for `--co`."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_goat.collect import read_tasks
 from pytest_goat.errors import UserError
 from pytest_goat.keys import SESSION, SETTINGS, SUITES
-from pytest_goat.result import Status, TrialResult
-from pytest_goat.task import Task
-from pytest_goat.trial import Trial
+from pytest_goat.task import Task, Trial
+
+if TYPE_CHECKING:
+    from pytest_goat.result import TrialResult
+
+MANY = 1000
+"""Tasks in one file, from which on their number is felt."""
 
 
 class GoatWarning(pytest.PytestWarning):
@@ -41,11 +47,11 @@ class GoatFile(pytest.File):
             tasks = read_tasks(self.path, suite, self._warn)
         except UserError as error:
             raise self.CollectError(str(error)) from None
-        models = self.config.stash[SESSION].labels
+        if len(tasks) > MANY:
+            # They stay to the end: no later collection of garbage need walk over them again.
+            gc.freeze()
         for task in tasks:
-            for tag in task.tags:
-                _know_marker(self.config, tag)
-            for model in models:
+            for model in settings.labels:
                 for epoch in range(1, settings.epochs + 1):
                     suffix = f"-e{epoch}" if epoch > 1 else ""
                     name = f"{task.id}[{model}{suffix}]"
@@ -65,12 +71,19 @@ class GoatItem(pytest.Item):
 
     def __init__(self, *, task: Task, model: str, epoch: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.trial = Trial(trial_id(self.nodeid, task.id), self.nodeid, task, model, epoch)
+        self._task, self._model, self._epoch = task, model, epoch
         self.result: TrialResult | None = None
         for tag in task.tags:
-            self.add_marker(tag)
+            self.add_marker(_marker(self.config, tag))
+
+    @cached_property
+    def trial(self) -> Trial:
+        node_id = self.nodeid
+        return Trial(trial_id(node_id, self._task.id), node_id, self._task, self._model, self._epoch)
 
     def runtest(self) -> None:
+        from pytest_goat.result import Status
+
         goat = self.config.stash[SESSION]
         self.result = result = goat.result_of(self.trial)
         if result.status is Status.SKIPPED:
@@ -85,17 +98,19 @@ class GoatItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, max(self.trial.task.source.line - 1, 0), self.name
+        return self.path, max(self._task.source.line - 1, 0), self.name
 
 
-def _know_marker(config: pytest.Config, tag: str) -> None:
-    known = config.stash.setdefault(_MARKERS, set())
+_MARKERS = pytest.StashKey[dict[str, pytest.MarkDecorator]]()
+
+
+def _marker(config: pytest.Config, tag: str) -> pytest.MarkDecorator:
+    """The marker of a tag; registered, so that --strict-markers accepts it."""
+    known = config.stash.setdefault(_MARKERS, {})
     if tag not in known:
-        known.add(tag)
         config.addinivalue_line("markers", f"{tag}: tag of agent tasks")
-
-
-_MARKERS = pytest.StashKey[set[str]]()
+        known[tag] = getattr(pytest.mark, tag)
+    return known[tag]
 
 
 def trial_id(node_id: str, task_id: str) -> str:

@@ -22,7 +22,9 @@ ASKED = "goat_asked"
 RUN_ID = pytest.StashKey[str]()
 SETTINGS = pytest.StashKey[Settings]()
 SESSION: pytest.StashKey[GoatSession] = pytest.StashKey()
-"""There from the first prompt file on."""
+"""There when trials are to run."""
+FOUND = pytest.StashKey[bool]()
+"""There when a prompt file was found."""
 SUITES: pytest.StashKey[Suites] = pytest.StashKey()
 GIVEN: pytest.StashKey[Goat] = pytest.StashKey()
 """On the item of a test that has the `goat` fixture."""

@@ -16,6 +16,7 @@ from pytest_goat.collect import SUFFIXES
 from pytest_goat.errors import UserError
 from pytest_goat.keys import (
     ASKED,
+    FOUND,
     GIVEN,
     RESULT_PROPERTY,
     RUN_ID,
@@ -79,8 +80,21 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         pass  # the suite is wrong: collecting the file says how
     from pytest_goat.item import GoatFile
 
-    _session_of(parent.config)
+    parent.config.stash[FOUND] = True
     return GoatFile.from_parent(parent, path=file_path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """With the first trials, the run begins: preflight, before any sandbox exists."""
+    config = session.config
+    if FOUND not in config.stash or config.option.collectonly:
+        return
+    from pytest_goat.item import GoatItem
+
+    trials = [item.trial for item in session.items if isinstance(item, GoatItem)]
+    if trials and (config.option.continue_on_collection_errors or not session.testsfailed):
+        _session_of(config).begin(session, trials)
 
 
 class Incoming:
@@ -118,6 +132,14 @@ def pytest_configure_node(node: Any) -> None:
     """All workers of a run write into the same folder."""
     node.workerinput[WORKER_RUN_ID] = _run_id_of(node.config)
     node.workerinput[ASKED] = SESSION in node.config.stash
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+    """A worker died: what it was at is an infrastructure error, and is stored as one."""
+    if Path(crashitem.partition("::")[0]).suffix in SUFFIXES:
+        report.when = "setup"
+        _session_of(sched.config).reporting.add_crash(crashitem, str(report.longrepr))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -160,7 +182,7 @@ def _run_id_of(config: pytest.Config) -> str:
 
 
 def _session_of(config: pytest.Config) -> GoatSession:
-    """The run of this process; it begins to exist with the first prompt file."""
+    """The run of this process; it begins to exist with the first trial."""
     if SESSION not in config.stash:
         from pytest_goat.session import GoatSession
 

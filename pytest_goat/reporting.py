@@ -21,12 +21,13 @@ import pytest
 
 import pytest_goat
 from pytest_goat.collect.suites import SUITE_FILE, Suites
+from pytest_goat.errors import Cause
 from pytest_goat.gate import Gate, evaluate, exit_code, ungated
+from pytest_goat.item import trial_id
 from pytest_goat.report.junit import suite_properties, write_junit
 from pytest_goat.report.summary import summarize
 from pytest_goat.report.terminal import summary_lines
 from pytest_goat.result import AgentInfo, Git, RunRecord, RunSummary, Status, TrialResult
-from pytest_goat.rig import model_labels
 from pytest_goat.settings import Settings
 from pytest_goat.store.folder import FolderStore
 from pytest_goat.task import GateRule
@@ -62,7 +63,7 @@ class Reporting:
                 "platform": platform.platform(),
             },
             git=_git(self._config.rootpath),
-            models=model_labels(self._settings),
+            models=self._settings.labels,
             agent=AgentInfo(rig.agent.name, rig.agent.version) if rig else AgentInfo(self._settings.agent),
             backend=rig.backend.description if rig else "",
             gateway=rig.gateway.name if rig else "",
@@ -73,6 +74,29 @@ class Reporting:
         """Take the result of a trial that has just ended, as JSON text."""
         self.open()
         self._results.append(TrialResult.from_json(json.loads(text)))
+
+    def add_crash(self, node_id: str, message: str) -> None:
+        """Store an error for the trial whose worker died; nothing but its node id is left of it."""
+        self.open()
+        name = node_id.rpartition("::")[2]
+        task_id, _, model = name.removesuffix("]").partition("[")
+        path = Path(node_id.partition("::")[0])
+        suite = Suites(self._config.rootpath).of(self._config.rootpath / path)
+        result = TrialResult(
+            trial_id=trial_id(node_id, task_id),
+            node_id=node_id,
+            task_id=task_id,
+            suite=suite.name if suite else "",
+            model=model,
+            agent=self._settings.agent,
+            epoch=1,
+            status=Status.ERROR,
+            cause=Cause.INTERNAL,
+            message=message,
+            source=str(path),
+        )
+        self._store.run(self._run_id).write_trial(result)
+        self._results.append(result)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -12,18 +12,10 @@ from pytest_goat.gateway import make_gateway
 from pytest_goat.gateway.replay import is_replay
 from pytest_goat.sandbox.local.backend import LocalBackend
 from pytest_goat.settings import Settings
-from pytest_goat.task import JudgeCheck
-from pytest_goat.trial import Rig, Trial, trial_key
+from pytest_goat.task import JudgeCheck, Trial
+from pytest_goat.trial import Rig, trial_key
 
 OPENAI_URL = "https://api.openai.com/v1"
-MODELLESS = ("oracle", "nop")
-
-
-def model_labels(settings: Settings) -> tuple[str, ...]:
-    """What stands in the node ids: the models, or the agent's name when it calls none."""
-    if settings.agent in MODELLESS:
-        return (settings.agent,)
-    return settings.model or ("replay",)
 
 
 def api_url(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
@@ -43,7 +35,7 @@ def make_rig(settings: Settings, run_id: str, scratch: Path) -> Rig:
     """
     agent = make_agent(settings.agent, scratch)
     agent.check()
-    models = list(model_labels(settings)) if agent.needs_model else []
+    models = list(settings.labels) if agent.needs_model else []
     gateway = make_gateway(
         [*models, *([settings.judge_model] if settings.judge_model else [])],
         api_url(settings),
@@ -66,7 +58,7 @@ async def preflight(rig: Rig, settings: Settings, trials: Sequence[Trial], *, as
             f"{judged[0].node_id} has a `judge` check, and no model judges.\n"
             "  Name one with --goat-judge-model, or leave such tasks out (-k)."
         )
-    models = model_labels(settings) if rig.agent.needs_model else ()
+    models = settings.labels if rig.agent.needs_model else ()
     for model in models:
         keys = [trial_key(trial, rig.run_id) for trial in trials if trial.model == model]
         if not asked or is_replay(model):

@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from pytest_goat.result import TrialResult
-from pytest_goat.trial import Rig, Trial, TrialOutput, run_trial
+from pytest_goat.task import Trial
+from pytest_goat.trial import Rig, TrialOutput, run_trial
 
 T = TypeVar("T")
 

@@ -29,12 +29,13 @@ from pytest_goat.report.junit import trial_properties
 from pytest_goat.report.progress import Progress
 from pytest_goat.reporting import REFUSED, Reporting
 from pytest_goat.result import TrialResult
-from pytest_goat.rig import default_parallel, make_rig, model_labels, preflight, secrets
+from pytest_goat.rig import default_parallel, make_rig, preflight, secrets
 from pytest_goat.scheduler import Scheduler
 from pytest_goat.settings import Settings
 from pytest_goat.store.encode import json_text
 from pytest_goat.store.folder import FolderStore, RunFolder
-from pytest_goat.trial import Rig, Trial, TrialOutput
+from pytest_goat.task import Trial
+from pytest_goat.trial import Rig, TrialOutput
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class GoatSession:
         self.config, self.settings = config, settings
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.run_id = run_id
-        self.labels = model_labels(settings)
+        self.labels = settings.labels
         self.redactor = Redactor(secrets(settings))
         self.store = FolderStore(config.rootpath / settings.results, self.redactor)
         self.reporting = Reporting(self.store, run_id, config, settings)
@@ -132,14 +133,8 @@ class GoatSession:
         except OSError as error:
             raise UserError(f"the result of {trial.node_id} cannot be written: {error}") from error
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Preflight: before any sandbox exists, what is wrong is one message."""
-        trials = [item.trial for item in session.items if isinstance(item, GoatItem)]
-        option = self.config.option
-        broken = session.testsfailed and not option.continue_on_collection_errors
-        if not trials or option.collectonly or broken:
-            return
+    def begin(self, session: pytest.Session, trials: Sequence[Trial]) -> None:
+        """Start for the trials that were collected; what is wrong is one message, not one a trial."""
         try:
             self.start(trials)
         except UserError as error:

@@ -13,6 +13,9 @@ from typing import Any
 
 from pytest_goat.errors import UserError
 
+MODELLESS = ("oracle", "nop")
+"""Agents that call no model."""
+
 Parse = Callable[[str], Any]
 
 
@@ -155,6 +158,11 @@ class Settings:
     results: str = _option(
         ".goat/results", "Folder that keeps the results, relative to the rootdir.", metavar="DIR"
     )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What stands in the node ids: the models, or the agent's name when it calls none."""
+        return (self.agent,) if self.agent in MODELLESS else self.model or ("replay",)
 
 
 def options() -> tuple[Field[Any], ...]:

@@ -15,13 +15,12 @@ from pytest_goat.report.failure import failure_text, usage_line
 from pytest_goat.report.summary import summarize
 from pytest_goat.report.text import clean
 from pytest_goat.result import AgentInfo, RunRecord, Status
-from pytest_goat.rig import make_rig, model_labels, preflight, secrets
+from pytest_goat.rig import make_rig, preflight, secrets
 from pytest_goat.run_id import new_run_id
 from pytest_goat.scheduler import Scheduler
 from pytest_goat.settings import Settings
 from pytest_goat.store.folder import FolderStore
-from pytest_goat.task import Limits, Source, Task
-from pytest_goat.trial import Trial
+from pytest_goat.task import Limits, Source, Task, Trial
 
 
 def run_prompt(
@@ -39,7 +38,7 @@ def run_prompt(
     if not settings.model:
         raise UserError("which model? Name one: goat run PROMPT --model gpt-5-mini")
     task = Task("prompt", prompt, Source(Path("goat-run")), limits=Limits(max_turns, timeout))
-    trial = Trial("prompt", f"goat run [{settings.model[0]}]", task, model_labels(settings)[0])
+    trial = Trial("prompt", f"goat run [{settings.model[0]}]", task, settings.labels[0])
     redactor = Redactor(secrets(settings))
     rig = make_rig(settings, new_run_id(), scratch)
     store = FolderStore(Path(settings.results), redactor)

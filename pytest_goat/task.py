@@ -1,4 +1,4 @@
-"""A task: one prompt with its workspace, limits and checks. Frozen records; `collect` makes them."""
+"""A task: one prompt with its workspace, limits and checks; and a trial of it. Frozen records."""
 
 from __future__ import annotations
 
@@ -160,3 +160,15 @@ class Task:
     suite: Suite | None = None
     description: str = ""
     """For people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One execution of one task by one agent with one model."""
+
+    id: str
+    """Unique within the run; a file name."""
+    node_id: str
+    task: Task
+    model: str
+    epoch: int = 1

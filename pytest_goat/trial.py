@@ -18,7 +18,7 @@ from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError
 from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey, Usage
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
-from pytest_goat.task import JudgeCheck, Task
+from pytest_goat.task import JudgeCheck, Trial
 from pytest_goat.verdict import Evidence, Ruling, decide
 from pytest_goat.workspace import read_workspace, without_caches
 
@@ -39,18 +39,6 @@ AGENT_ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
 """An agent edits and runs within one second: by time and size, Python would take old bytecode for new."""
 ANSWER_MAX = 64 * 1024
 """Characters of the final text that are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One execution of one task by one agent with one model."""
-
-    id: str
-    """Unique within the run; a file name."""
-    node_id: str
-    task: Task
-    model: str
-    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from pytest_goat.result import Status, TrialResult
 from pytest_goat.sandbox.base import ExecResult, Files, SandboxSpec
 from pytest_goat.sandbox.local.backend import LocalBackend
 from pytest_goat.sandbox.local.sandbox import LocalSandbox
-from pytest_goat.task import FileCheck, OutputCheck, RunCheck, Solution, Task
-from pytest_goat.trial import ANSWER_MAX, NEVER_RETRIED, Rig, Trial, TrialOutput, run_trial
+from pytest_goat.task import FileCheck, OutputCheck, RunCheck, Solution, Task, Trial
+from pytest_goat.trial import ANSWER_MAX, NEVER_RETRIED, Rig, TrialOutput, run_trial
 from tests.support import silent_agent
 from tests.support.model_server import Answer, Hang, ModelServer, Reply, Script, ToolCall
 from tests.support.model_server import Status as HttpStatus

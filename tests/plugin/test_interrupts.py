@@ -169,7 +169,11 @@ def test_a_worker_that_dies_takes_its_sandbox_along_and_the_run_goes_on(run: Run
     until("the dead worker's sandbox is gone", lambda: run.asleep() == 0, SOON)
     assert run.process.wait(60) == 1
     assert "crashed while running 'suite/slow0.yaml::slow0[replay]'" in run.log
-    assert set(stored_trials(run.folder)) == {"quick0", "quick1", "quick2"}
+    trials = stored_trials(run.folder)
+    assert set(trials) == {"quick0", "quick1", "quick2", "slow0"}
+    assert trials["slow0"]["status"] == "error"
+    assert "3 passed, 1 error" in run.log
+    assert "1 infrastructure error" in run.log
 
 
 def sleeper(run: Run) -> int:
