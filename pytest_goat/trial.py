@@ -107,8 +107,7 @@ async def execute(bench: Workbench) -> TrialOutput:
     try:
         original = await bench.open()
         work = await bench.work()
-        checks, after = await _check(bench, original, work)
-        return _output(bench, work, original, checks, after)
+        return _output(bench, original, work, await _check(bench, original, work))
     except InfraError as error:
         ruling = Ruling(Status.ERROR, error.cause, str(error))
     except Exception as error:
@@ -243,34 +242,51 @@ def trial_key(trial: Trial, run_id: str) -> TrialKey:
     return TrialKey(run_id, trial.id, task.id, trial.model, task.suite.root if task.suite else None)
 
 
-async def _check(bench: Workbench, original: Files, work: Work) -> tuple[list[CheckResult], Files]:
-    """What the checks found, and the workspace as the agent left it."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks found."""
+
+    results: list[CheckResult]
+    left: Files
+    """The workspace as the agent left it."""
+    judging: Usage = Usage()
+    """What the judge model took."""
+
+
+async def _check(bench: Workbench, original: Files, work: Work) -> Checked:
     task, rig = bench.trial.task, bench.rig
     left = await bench.sandbox.take()
     if not task.checks:
-        return [], left.files
+        return Checked([], left.files)
     judge: Endpoint | None = None
     if rig.judge_model and any(isinstance(check, JudgeCheck) for check in task.checks):
         key = dataclasses.replace(trial_key(bench.trial, rig.run_id), model=rig.judge_model)
         judge = rig.gateway.open(key)
+    ask = judge.ask if judge else None
     try:
-        ask = judge.ask if judge else None
         checks = await run_checks(CheckContext(task, bench.sandbox, work.outcome.answer, original, ask, left))
+        seen = await judge.seen() if judge else Seen()
     finally:
         if judge is not None:
             await judge.close()
     bench.lap("checks")
-    return checks, left.files
+    return Checked(checks, left.files, seen.usage)
 
 
-def _own_count(usage: Usage | None) -> dict[str, Any]:
-    """What the agent counted itself: kept beside what the gateway saw, as a cross-check."""
-    return {"usage": dataclasses.asdict(usage)} if usage else {}
+def _details(outcome: AgentOutcome, checked: Checked) -> dict[str, Any]:
+    """What the agent tells of itself, with its own count of tokens as a cross-check on what the gateway saw;
+    and what judging took, which is not the trial's own spending.
+    """
+    details = dict(outcome.details)
+    if outcome.usage is not None:
+        details["usage"] = dataclasses.asdict(outcome.usage)
+    if checked.judging != Usage():
+        details["judge_usage"] = dataclasses.asdict(checked.judging)
+    return details
 
 
-def _output(
-    bench: Workbench, work: Work, original: Files, checks: list[CheckResult], after: Files
-) -> TrialOutput:
+def _output(bench: Workbench, original: Files, work: Work, checked: Checked) -> TrialOutput:
+    checks = checked.results
     task, outcome = bench.trial.task, work.outcome
     total, checks_pass = score(checks, task.threshold) if checks else (None, False)
     ruling = decide(
@@ -285,7 +301,7 @@ def _output(
             needs_model=bench.rig.agent.needs_model,
         )
     )
-    changed, diff = workspace_changes(original, without_caches(after))
+    changed, diff = workspace_changes(original, without_caches(checked.left))
     result = dataclasses.replace(
         bench.result(ruling, work.seen),
         score=total,
@@ -294,7 +310,7 @@ def _output(
         answer=outcome.answer[:ANSWER_MAX],
         turns=outcome.turns if outcome.turns is not None else work.seen.turns,
         changed=changed,
-        details=outcome.details | _own_count(outcome.usage),
+        details=_details(outcome, checked),
     )
     artifacts = {
         "trajectory.jsonl": outcome.trajectory,
