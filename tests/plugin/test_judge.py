@@ -13,8 +13,8 @@ from tests.support.suites import WRITE_HELLO, hello_task, write_suite
 
 def judged_suite(folder: Path, verdict: str) -> None:
     write_suite(folder, [hello_task("one", checks=[{"judge": "Is it kind?"}])], {"one": WRITE_HELLO})
-    (folder / "judge").mkdir()
-    (folder / "judge" / "one.yaml").write_text(json.dumps({"turns": [{"text": verdict}]}))
+    (folder / "replay-judge").mkdir()
+    (folder / "replay-judge" / "one.yaml").write_text(json.dumps({"turns": [{"text": verdict}]}))
 
 
 @pytest.mark.parametrize(("score", "status"), [(0.9, "passed"), (0.1, "failed")])
@@ -22,7 +22,7 @@ def test_a_judge_decides_and_its_reason_and_cost_are_kept(
     pytester: pytest.Pytester, score: float, status: str
 ) -> None:
     judged_suite(pytester.path / "suite", json.dumps({"score": score, "reason": "It says hello."}))
-    pytester.runpytest_subprocess("suite", "--goat-judge-model", "replay:judge")
+    pytester.runpytest_subprocess("suite", "--goat-judge-model", "replay:replay-judge")
     trial = stored_trials(pytester.path)["one"]
     assert trial["status"] == status
     assert trial["checks"][0]["score"] == score
