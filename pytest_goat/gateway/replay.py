@@ -2,7 +2,8 @@
 
 The model is named `replay`, or `replay:DIR` for the recordings in the folder DIR; `replay` alone means
 `replay:replay`. The recording of a task (its form: `recording`) is looked for in DIR below the task's suite,
-then in DIR from the current directory. A judge has a folder of its own: `--goat-judge-model replay:judge`.
+then in DIR from the current directory. A judge has a folder of its own, as in
+`--goat-judge-model replay:replay-judge`.
 
 Which answer is given depends on the request alone: one that holds n-1 answers of the assistant gets the n-th
 turn. So a retry gets what the first try got, and trials side by side do not disturb each other. A request
