@@ -1,28 +1,28 @@
-"""What collecting 10,000 tasks costs, as a ratio to 10,000 parametrized test functions (budget: 1.5).
+"""What collecting 10,000 tasks costs, as a ratio to 10,000 parametrized test functions.
 
-    python bench/collect_cost.py [--tasks N] [--repeat N]
-
-Whole `pytest --collect-only` runs in a fresh process each, the kinds taken in turns, medians; beside them
-what `read_tasks` alone takes in this process.
+Whole `pytest --collect-only` runs in a fresh process each; the notes say what `read_tasks` alone takes of it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import statistics
-import subprocess
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from statistics import median
 
+from bench.base import Budget, Options, Row
+from bench.processes import pytest_command, run
+from bench.timing import interleaved, medians
 from pytest_goat.collect import read_tasks
 
-BUDGET = 1.5
 FUNCTIONS = "test functions"
+COUNT = 10_000
+FILE_EACH = "a YAML file each"
 
 TASK = """\
 - id: task-{number}
@@ -79,33 +79,36 @@ KINDS: dict[str, Callable[[Path, int], None]] = {
     "one YAML file": write_yaml,
     "one JSON file": write_json,
     "one JSONL file": write_jsonl,
-    "a YAML file each": write_files,
+    FILE_EACH: write_files,
 }
 
 
+def measure(options: Options) -> Iterator[Row]:
+    rounds = 3 if options.quick else 5
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {kind: Path(scratch, kind.replace(" ", "-")) for kind in KINDS}
+        for kind, folder in folders.items():
+            folder.mkdir()
+            (folder / "goat.yaml").touch()
+            KINDS[kind](folder, COUNT)
+        runs = {kind: partial(collect, folder, COUNT) for kind, folder in folders.items()}
+        taken = medians(interleaved(runs, rounds))
+        reading = {kind: median(read(folders[kind]) for _ in range(3)) for kind in KINDS if kind != FUNCTIONS}
+    base = taken.pop(FUNCTIONS)
+    for kind, seconds in taken.items():
+        note = f"{seconds:.2f} s, {FUNCTIONS} {base:.2f} s; read_tasks alone {reading[kind]:.2f} s"
+        # The functions stand in one file too: beside them, what 10,000 files cost pytest is not ours.
+        budget = Budget("<", 1.5) if kind != FILE_EACH else None
+        yield Row(f"collect: {COUNT:,} tasks, {kind}", seconds / base, "x", budget, note)
+
+
 def collect(folder: Path, count: int) -> float:
-    """Seconds of a whole `pytest --collect-only` run, which must have found `count` items."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--collect-only",
-        "-qq",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir=.",
-    ]
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GOAT_"))
-    }
-    started = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    counts = [line.rpartition(": ")[2] for line in done.stdout.splitlines()]
-    found = sum(int(number) for number in counts if number.isdecimal())
+    """Seconds of a whole `pytest --collect-only` run, which must find `count` items."""
+    done = run(pytest_command("--collect-only", "-qq"), folder)
+    found = sum(int(number) for number in re.findall(r": (\d+)$", done.output, re.MULTILINE))
     if found != count:
-        sys.exit(f"{folder.name}: {found} of {count} collected\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return seconds
+        sys.exit(f"{folder.name}: {found} of {count} collected\n{done.output[-4000:]}")
+    return done.seconds
 
 
 def read(folder: Path) -> float:
@@ -115,38 +118,3 @@ def read(folder: Path) -> float:
     for path in paths:
         read_tasks(path, None, lambda message, line: None)
     return time.perf_counter() - started
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What collecting tasks costs, beside test functions.")
-    parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--repeat", type=int, default=5)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = {kind: Path(scratch, kind.replace(" ", "-")) for kind in KINDS}
-        for kind, folder in folders.items():
-            folder.mkdir()
-            (folder / "goat.yaml").touch()
-            KINDS[kind](folder, given.tasks)
-        runs: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        for _ in range(given.repeat):
-            for kind, folder in folders.items():
-                runs[kind].append(collect(folder, given.tasks))
-        reads = {
-            kind: statistics.median(read(folder) for _ in range(given.repeat))
-            for kind, folder in folders.items()
-        }
-    report(given.tasks, runs, reads)
-
-
-def report(count: int, runs: dict[str, list[float]], reads: dict[str, float]) -> None:
-    base = statistics.median(runs[FUNCTIONS])
-    print(f"{count:,} tasks as           pytest --collect-only   ratio (budget {BUDGET})   read_tasks alone")
-    for kind, seconds in runs.items():
-        median = statistics.median(seconds)
-        alone = "" if kind == FUNCTIONS else f"{reads[kind]:.2f} s"
-        print(f"{kind:<28} {median:>15.2f} s {median / base:>16.2f} {alone:>27}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,36 +1,44 @@
-"""What our proxy adds to a model call (budgets: 3 ms at the median; 0.95 of LiteLLM's own throughput).
+"""What our proxy adds to a model call, and how much of its upstream's throughput it keeps.
 
-    python bench/proxy_cost.py [--calls N]
-
-Upstream, proxy and callers are three processes on loopback. A call is what goat-eval sends first (35 kB) and
-a streamed answer of 20 chunks. `fast` answers at once. `LiteLLM's pace` stands for a LiteLLM worker, which
-answers one call after another and takes about 10 ms for each (measured: 100 to 130 calls a second); it takes
-no CPU for that, so that it is the proxy that is measured.
+Upstream, proxy and callers are processes of their own on loopback. A call is what goat-eval sends first
+(35 kB) and a streamed answer of 20 chunks. The upstream for one caller answers at once; the one for many is a
+LiteLLM in front of that, or what stands for it: it answers one call after another, with `CPU` seconds of work
+for each.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
 import multiprocessing
+import re
 import socket
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TypeVar
 
+from bench.base import Budget, Options, Row
+from bench.processes import environment, venv_with
+from bench.timing import interleaved, medians
 from pytest_goat.gateway import make_gateway
 from pytest_goat.gateway.base import TrialKey
 
-BUDGET_MS = 3.0
-BUDGET_SHARE = 0.95
 CALLERS = 64
-PACE = 0.010
+CPU = 0.008
+"""Seconds; a LiteLLM worker takes about as much."""
+LITELLM = "litellm[proxy]==1.106.2"
+STARTS_WITHIN = 120.0
 """Seconds."""
 MODEL = "bench-model"
+KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 T = TypeVar("T")
 
 
@@ -66,32 +74,28 @@ BODY = json.dumps(
     }
 ).encode()
 REQUEST = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer goat\r\n"
-    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
-) + BODY
+    f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
+    f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+).encode() + BODY
 
 
 async def read_request(reader: asyncio.StreamReader) -> None:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length"))
-    await reader.readexactly(int(length.split(b":")[1]))
+    length = re.search(rb"\ncontent-length: *(\d+)", head)
+    await reader.readexactly(int(length[1]) if length else 0)
 
 
-def serve_upstream(ready: Connection, pace: float) -> None:
-    """Answer for ever; `pace` seconds a call, one after another."""
+def serve_upstream(ready: Connection, cpu: float) -> None:
+    """Answer for ever, with `cpu` seconds of work for each call."""
 
     async def main() -> None:
-        now, free_at = asyncio.get_running_loop().time, 0.0
-
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal free_at
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
                     await read_request(reader)
-                    if pace:
-                        # By appointment: a lock and a sleep each would add up what timers are late.
-                        free_at = max(free_at, now()) + pace
-                        await asyncio.sleep(free_at - now())
+                    done = time.thread_time() + cpu
+                    while time.thread_time() < done:
+                        pass
                     writer.write(ANSWER)
             writer.close()
 
@@ -106,7 +110,7 @@ def serve_proxy(ready: Connection, upstream: int) -> None:
     """Serve one trial for ever."""
 
     async def main() -> None:
-        gateway = make_gateway([MODEL], f"http://127.0.0.1:{upstream}/v1", "sk-bench-0123456789")
+        gateway = make_gateway([MODEL], f"http://127.0.0.1:{upstream}/v1", KEY)
         await gateway.start()
         endpoint = gateway.open(TrialKey("run", "trial", "task", MODEL))
         listener = socket.create_server(("127.0.0.1", 0), backlog=CALLERS)
@@ -129,6 +133,46 @@ def process(target: Callable[[Connection, T], None], argument: T) -> Iterator[in
     finally:
         server.terminate()
         server.join()
+
+
+@contextlib.contextmanager
+def litellm(upstream: int) -> Iterator[int]:
+    """Run a LiteLLM proxy with one worker in front of `upstream`; gives its port."""
+    programs = venv_with(LITELLM)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    route = {"model": f"openai/{MODEL}", "api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "unused"}
+    with tempfile.TemporaryDirectory() as scratch:
+        config, log = Path(scratch, "config.yaml"), Path(scratch, "log.txt")
+        config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": route}]}))
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                [programs / "litellm", "--config", config, "--host", "127.0.0.1", "--port", str(port)],
+                cwd=scratch,
+                env={**environment(), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": KEY},
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            if not listens(port, server):
+                sys.exit(f"LiteLLM does not start:\n{log.read_text()[-4000:]}")
+            yield port
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def listens(port: int, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until a server takes connections; False when it will not."""
+    until = time.monotonic() + STARTS_WITHIN
+    while server.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.2)
+        else:
+            return True
+    return False
 
 
 async def call_often(port: int, calls: int) -> list[float]:
@@ -161,37 +205,37 @@ def per_second(port: int, calls: int) -> float:
     return max(1, calls // CALLERS) * CALLERS / asyncio.run(all_callers())
 
 
-def compare(name: str, pace: float, calls: int) -> tuple[float, float]:
-    """Print what one upstream does alone and behind the proxy; gives the ms added and the throughput kept."""
-    with process(serve_upstream, pace) as upstream, process(serve_proxy, upstream) as proxy:
-        for port in (upstream, proxy):
-            median_ms(port, 20)
-        rounds = [(median_ms(upstream, calls // 5), median_ms(proxy, calls // 5)) for _ in range(5)]
-        alone, behind = (statistics.median(side) for side in zip(*rounds, strict=True))
-        rates = [(per_second(upstream, calls), per_second(proxy, calls)) for _ in range(3)]
-        rate, rate_behind = (statistics.median(side) for side in zip(*rates, strict=True))
-    added, share = behind - alone, rate_behind / rate
-    print(
-        f"{name:16}{alone:9.2f}{behind:9.2f}{added:9.2f}{rate:12.0f}{rate_behind:9.0f}{share:9.2f}",
-        flush=True,
-    )
-    return added, share
+def measure(options: Options) -> Iterator[Row]:
+    calls = 200 if options.quick else 500
+    with process(serve_upstream, 0.0) as fast:
+        yield added(fast, calls)
+        if options.litellm:
+            with litellm(fast) as port:
+                yield kept(port, calls, LITELLM)
+            return
+    with process(serve_upstream, CPU) as busy:
+        yield kept(busy, calls, f"what stands for LiteLLM, {CPU * 1000:g} ms of CPU a call")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--calls", type=int, default=500, help="calls in each measurement (default 500)")
-    calls = parser.parse_args().calls
-    print(f"{'':16}{'one caller, ms':>27}{f'{CALLERS} callers, calls/s':>30}")
-    print(f"{'upstream':16}{'alone':>9}{'behind':>9}{'added':>9}{'alone':>12}{'behind':>9}{'share':>9}")
-    added, _ = compare("fast", 0.0, calls)
-    _, share = compare("LiteLLM's pace", PACE, calls)
-    for what, value, good in (
-        (f"added at the median, budget {BUDGET_MS:g} ms", added, added < BUDGET_MS),
-        (f"throughput kept at LiteLLM's pace, budget {BUDGET_SHARE:g}", share, share >= BUDGET_SHARE),
-    ):
-        print(f"{what}: {value:.2f} {'ok' if good else 'MISSED'}")
+def added(upstream: int, calls: int) -> Row:
+    """What a call through the proxy takes longer than without it, for one caller."""
+    with process(serve_proxy, upstream) as proxy:
+        kinds = {
+            "alone": partial(median_ms, upstream, calls // 5),
+            "behind": partial(median_ms, proxy, calls // 5),
+        }
+        interleaved(kinds, 1)
+        taken = medians(interleaved(kinds, 5))
+    note = f"a call takes {taken['behind']:.2f} ms, without the proxy {taken['alone']:.2f} ms"
+    return Row("proxy: added for one caller", taken["behind"] - taken["alone"], "ms", Budget("<", 3), note)
 
 
-if __name__ == "__main__":
-    main()
+def kept(upstream: int, calls: int, name: str) -> Row:
+    """The share of the upstream's own throughput that many callers have through the proxy."""
+    with process(serve_proxy, upstream) as proxy:
+        kinds = {"alone": partial(per_second, upstream, calls), "behind": partial(per_second, proxy, calls)}
+        interleaved(kinds, 1)
+        rates = medians(interleaved(kinds, 3))
+    note = f"{rates['behind']:.0f} calls a second, without the proxy {rates['alone']:.0f}; upstream: {name}"
+    share = rates["behind"] / rates["alone"]
+    return Row(f"proxy: throughput kept, {CALLERS} callers", share, "x", Budget(">=", 0.95), note)
