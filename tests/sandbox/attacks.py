@@ -92,6 +92,12 @@ for path in ("sys/kernel/core_pattern", "sys/vm/drop_caches", "sysrq-trigger", "
 attempt("new privileges", lambda: libc.prctl(39, 0, 0, 0, 0) != 1)
 attempt("no filter", lambda: libc.prctl(21, 0, 0, 0, 0) != 2)
 attempt("bounding set", lambda: any(libc.prctl(23, n, 0, 0, 0) == 1 for n in range(64)))
+def init_has(name):
+    with open("/proc/1/status") as file:
+        return any(line.startswith(name) and int(line.split()[1], 16) for line in file)
+if os.getpid() < 300:  # process 1 is the sandbox's own
+    for name in ("CapPrm:", "CapEff:", "CapBnd:"):
+        attempt("capabilities of init: " + name, lambda: init_has(name))
 data = (ctypes.c_uint32 * 6)()
 libc.capget((ctypes.c_uint32 * 2)(0x20080522, 0), data)
 attempt("capabilities", lambda: any(data))
@@ -191,21 +197,28 @@ sys.exit(os.wait()[1] != 0)
 """
 
 SWAPS = """\
-import os, sys
+import ctypes, os, sys
 secret = sys.argv[1]
-os.mkdir("real")
-open("real/f", "w").write("fine")
-os.symlink(secret, "fake")
-open("plain", "w").write("fine")
-os.symlink(secret + "/f", "link")
-open("swapping", "w").close()
-while True:
-    for name, place in (("real", "d"), ("fake", "d"), ("plain", "f"), ("link", "f")):
+libc = ctypes.CDLL(None)
+HERE, EXCHANGE = -100, 2
+def prepare():
+    for folder, file, link in (("d", "d/f", "fake"), (None, "f", "link")):
         try:
-            os.rename(name, place)
-            os.rename(place, name)
+            if folder:
+                os.mkdir(folder)
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except OSError:
-            pass  # the harness has put something there
+            pass
+        try:
+            os.symlink(secret if folder else secret + "/f", link)
+        except OSError:
+            pass
+prepare()
+os.close(os.open("swapping", os.O_CREAT))
+while True:
+    for name, other in ((b"d", b"fake"), (b"f", b"link")):
+        if libc.renameat2(HERE, name, HERE, other, EXCHANGE):
+            prepare()
 """
 
 HARNESS = """\

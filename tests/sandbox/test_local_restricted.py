@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_goat.errors import UserError
+from pytest_goat.sandbox.local import landlock
 from pytest_goat.sandbox.local.backend import LocalBackend
 
 _TRY = """
@@ -32,6 +34,7 @@ def enter_user_namespace(flags=0):
     write("/proc/self/uid_map", f"0 {uid} 1")
 RESTRICTION
 from pytest_goat.errors import UserError
+from pytest_goat.sandbox.local import landlock
 from pytest_goat.sandbox.local.backend import LocalBackend
 async def attempt(engine, unsafe):
     backend = LocalBackend(engine, unsafe)
@@ -75,6 +78,29 @@ checked(libc.prctl(22, ctypes.c_ulong(2), struct.pack("@HP", 7, ctypes.addressof
 """
 
 
+def user_namespaces_work() -> bool:
+    """What another program than ours says."""
+    flags = ["--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc", "--net", "--ipc"]
+    try:
+        return subprocess.run(["unshare", *flags, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def start(engine: str) -> str:
+    """The header line of an engine. Raises `UserError` when it does not start."""
+
+    async def header() -> str:
+        backend = LocalBackend(engine)
+        try:
+            await backend.start()
+            return backend.description
+        finally:
+            await backend.stop()
+
+    return asyncio.run(header())
+
+
 def outcomes(restriction: str) -> dict[str, Any]:
     """What each engine says, on this machine under `restriction`: its header line or its refusal."""
     argv = [sys.executable, "-c", _TRY.replace("RESTRICTION", restriction)]
@@ -85,6 +111,16 @@ def outcomes(restriction: str) -> dict[str, Any]:
     if "cannot" in found:
         pytest.skip(f"this restriction cannot be made here: {found['cannot']}")
     return found
+
+
+@pytest.mark.skipif(not user_namespaces_work(), reason="this machine does not allow user namespaces")
+def test_namespaces_are_used_where_they_are_to_be_had() -> None:
+    assert start("auto").startswith("local/ns (")
+
+
+@pytest.mark.skipif(landlock.version() < landlock.ENOUGH, reason="the kernel's Landlock is too old, or off")
+def test_landlock_is_used_where_it_is_to_be_had() -> None:
+    assert start("landlock").startswith("local/landlock abi ")
 
 
 def test_without_user_namespaces_landlock_is_taken_and_said() -> None:
