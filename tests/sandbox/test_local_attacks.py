@@ -178,7 +178,9 @@ class LocalAttacks(WithBackend):
             ]
             found = reached(box, attacks.FILES, ":".join(map(str, files)), ":".join(map(str, folders)))
         assert not found
-        assert not any(Path(place, "goat-attack").exists() for place in [*folders, Path.cwd()])
+        for place in map(Path, [*folders, Path.cwd()]):
+            with contextlib.suppress(PermissionError):
+                assert not (place / "goat-attack").exists()
         assert sorted(path.name for path in folder.iterdir()) == ["closed", "open"]
 
     # network
