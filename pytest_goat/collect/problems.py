@@ -68,15 +68,26 @@ class FileErrors(UserError):
         super().__init__("\n".join(lines))
 
 
-class Problems:
-    """The problems of one file, gathered while it is read."""
+class Inexact(Exception):
+    """The file must be read exactly: only so can be told where a key stands, or what is wrong."""
 
-    def __init__(self, path: Path) -> None:
+
+class Problems:
+    """The problems of one file, gathered while it is read.
+
+    `quick`: the file is read the quick way, which may leave out where keys stand and words no problem: the
+    first one raises `Inexact`.
+    """
+
+    def __init__(self, path: Path, quick: bool = False) -> None:
         self._path = str(path)
+        self.quick = quick
         self.errors: list[TaskError] = []
 
     def add(self, wrong: Wrong) -> None:
         """Note what is wrong."""
+        if self.quick:
+            raise Inexact
         for problem in wrong.problems:
             field = problem.field.removeprefix(".")
             self.errors.append(TaskError(self._path, problem.line, field, problem.text, problem.mend))

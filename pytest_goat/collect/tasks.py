@@ -12,7 +12,7 @@ from typing import Any
 from pytest_goat.collect.documents import read_documents
 from pytest_goat.collect.fields import LIMITS, TASK, Defaults
 from pytest_goat.collect.kinds import Home, line_of, near_miss, read_table, slip, want_list, want_table
-from pytest_goat.collect.problems import Problems, Wrong, key_step, raise_all
+from pytest_goat.collect.problems import Inexact, Problems, Wrong, key_step, raise_all
 from pytest_goat.collect.values import Table
 from pytest_goat.task import Limits, Source, Suite, Task
 
@@ -27,8 +27,13 @@ def read_tasks(path: Path, suite: Suite | None, warn: Callable[[str, int], None]
     `suite` is the one that the file stands in (`Suites.of`). `warn` is told of keys that nobody reads, once
     for each, with the line of the first. Raises `FileErrors` with everything that is wrong with the file.
     """
-    reader = _Reader(Home(path, suite.root if suite else path.parent), suite, Problems(path))
-    tasks = reader.tasks()
+    home = Home(path, suite.root if suite else path.parent)
+    try:
+        reader = _Reader(home, suite, Problems(path, quick=True))
+        tasks = reader.tasks()
+    except Inexact:
+        reader = _Reader(home, suite, Problems(path))
+        tasks = reader.tasks()
     for key, lines in reader.unknown.items():
         often = f" (so in {len(lines)} tasks)" if len(lines) > 1 else ""
         meant = f": {mend}" if (mend := slip(key, TASK)) else ""

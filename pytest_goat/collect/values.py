@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
-from pytest_goat.collect.problems import Wrong
+from pytest_goat.collect.problems import Inexact, Wrong
 
 MAX_DEPTH = 50
 """Levels of lists and mappings in a prompt file: more is a mistake or an attack."""
@@ -16,9 +17,17 @@ class Table(dict[str, Any]):
 
     __slots__ = ("line", "lines")
 
-    def __init__(self, line: int) -> None:
+    def __init__(self, line: int, items: Iterable[tuple[str, Any]] = ()) -> None:
+        super().__init__(items)
         self.line = line
         self.lines: dict[str, int] = {}
+
+
+class Unknown(dict[str, int]):
+    """The `lines` of a mapping that was read the quick way: asking for one raises `Inexact`."""
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise Inexact
 
 
 class Bare(str):
