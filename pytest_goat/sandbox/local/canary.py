@@ -76,6 +76,8 @@ def _mend(reasons: Iterable[str]) -> str:
         return (
             "use a kernel with system call filters (CONFIG_SECCOMP_FILTER), and a container that allows them"
         )
+    if any("not implemented" in reason for reason in reasons):
+        return "use Linux 5.12 or newer"
     return (
         "allow user namespaces; in a container: "
         "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined"

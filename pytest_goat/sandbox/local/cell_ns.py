@@ -30,7 +30,7 @@ class NamespaceCell:
         # The way out. Without one that is wanted it is closed before the first command.
         self._listener = socket.create_server(("127.0.0.1", layout.GATEWAY_PORT), backlog=64)
         self._mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        self._process = os.pidfd_open(os.getpid())
+        self._process = syscalls.pidfd_open(os.getpid())
         self._proc = namespaces.enter_command_namespace()
         syscalls.empty_bounding_set()
         syscalls.drop_capabilities()

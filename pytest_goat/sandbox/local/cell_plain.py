@@ -52,7 +52,7 @@ class PlainCell:
             self._check_open(source)
         for folder in ("", layout.WORKDIR, layout.OUTDIR, os.path.dirname(layout.HOME), *_VOLATILE):
             self._make(folder)
-        given = [os.open(self._root, trees.FOLDER), os.pidfd_open(os.getpid())]
+        given = [os.open(self._root, trees.FOLDER), syscalls.pidfd_open(os.getpid())]
         if message["listen"]:
             listener = socket.create_server(("127.0.0.1", 0), backlog=64)
             self._port = listener.getsockname()[1]
@@ -92,9 +92,7 @@ class PlainCell:
     def refresh(self) -> None:
         for folder in _VOLATILE:
             if trees.state(self._root + folder) != self._fresh[folder]:
-                at = os.open(self._root + os.path.dirname(folder), trees.FOLDER)
-                trees.remove(at, os.path.basename(folder))
-                os.close(at)
+                _remove(self._root + folder)
                 self._make(folder)
 
     def _make(self, folder: str) -> None:
@@ -119,8 +117,13 @@ class PlainCell:
     def leave(self) -> None:
         self.end_all()
         if self._root:
-            at = os.open(os.path.dirname(self._root), trees.FOLDER)
-            trees.remove(at, os.path.basename(self._root))
+            _remove(self._root)
+
+
+def _remove(path: str) -> None:
+    at = os.open(os.path.dirname(path), trees.FOLDER)
+    trees.remove(at, os.path.basename(path))
+    os.close(at)
 
 
 def end_descendants() -> None:

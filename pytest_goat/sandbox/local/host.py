@@ -12,12 +12,11 @@ from pytest_goat.errors import UserError
 
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = (
-    "alternatives", "ca-certificates", "ca-certificates.conf", "debian_version", "ld.so.cache", "ld.so.conf",
-    "ld.so.conf.d", "localtime", "magic", "mime.types", "os-release", "perl", "pki", "protocols", "services",
-    "ssl", "terminfo", "timezone",
+    "alternatives", "ca-certificates", "ca-certificates.conf", "debian_version", "java-*", "ld.so.cache",
+    "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types", "os-release", "perl", "pki",
+    "protocols", "services", "ssl", "terminfo", "timezone",
 )  # fmt: skip
-"""Of /etc, what programs need and no secret. Users, hosts and name service are the sandbox's own."""
-
+"""Of /etc (glob patterns): what programs need and no secret. Users, hosts and name service are our own."""
 _MAX_TURNS = 40
 """Symbolic links on one way; the kernel follows as many."""
 
@@ -54,11 +53,12 @@ def view() -> HostView:
     shown.add("/usr")
     for name in _SYSTEM:
         shown.add(f"/{name}")
-    for name in _ETC:
-        shown.add(f"/etc/{name}")
-    for path in (sys.prefix, sys.base_prefix):
-        _refuse_too_much(path)
-        shown.add(path)
+    for pattern in _ETC:
+        for path in sorted(Path("/etc").glob(pattern)):
+            shown.add(str(path))
+    for prefix in (sys.prefix, sys.base_prefix):
+        _refuse_too_much(prefix)
+        shown.add(prefix)
     shown.add(sys.executable)
     # `python -m pytest` loads this plugin inside too, from wherever it is installed.
     package = Path(pytest_goat.__file__).resolve().parent

@@ -19,6 +19,8 @@ from typing import NoReturn, Protocol
 from pytest_goat.sandbox.local import wire
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+_LONGEST = 3600.0
+"""Seconds of one wait; the kernel's own bound is 24 days."""
 
 
 class Cell(Protocol):
@@ -73,8 +75,19 @@ def become(foreign: Sequence[int], fds: Sequence[int], make_cell: Callable[[], C
         os._exit(0)  # whatever happened, this process must not go on as its parent
 
 
+def refuse(fds: Sequence[int], error: OSError) -> None:
+    """Tell the harness why there is no init for the socket and groups that it gave."""
+    control, *groups = fds
+    with socket.socket(fileno=control) as sock:
+        wire.send(sock, {"error": str(error)})
+    for group in groups:
+        os.close(group)
+
+
 def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
     """Answer requests until the end of `control`. For a process that has nothing else to do."""
+    if os.getpid() != 1:  # process 1 must not listen to signals: commands could send them
+        signal.signal(signal.SIGTERM, lambda *_: control.shutdown(socket.SHUT_RDWR))
     cell: Cell | None = None
     try:
         cell = make_cell()
@@ -153,7 +166,7 @@ class _Runner:
             left = deadline - time.monotonic()
             if left <= 0:
                 return -signal.SIGKILL, "timeout"
-            pause = min(left, self._cell.watch or left)
+            pause = min(left, self._cell.watch or _LONGEST)
             events = dict(self._poll.poll(pause * 1000))
             if self._control.fileno() in events:
                 raise EOFError("the harness hung up")

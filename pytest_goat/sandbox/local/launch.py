@@ -13,6 +13,8 @@ from pathlib import Path
 from pytest_goat.sandbox.local import wire
 from pytest_goat.sandbox.local.channel import Channel
 
+_PATIENCE = 10.0
+"""Seconds that the launcher may take to clean up; it takes milliseconds."""
 _SCRIPT = Path(__file__).with_name("launcher.py")
 
 
@@ -81,7 +83,11 @@ class Launcher:
         """End the launcher, and with it every sandbox."""
         self._keeper.close()
         self._zygote.close()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         if folder := self._told.get("temporary"):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -95,9 +95,12 @@ def become_inner_user() -> None:
 def fork_init(own_pid_namespace: int) -> int:
     """Fork process 1 of a new pid namespace; returns as `os.fork` does."""
     syscalls.unshare(syscalls.CLONE_NEWPID)
-    pid = os.fork()
-    if pid:
-        syscalls.setns(own_pid_namespace, syscalls.CLONE_NEWPID)
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            syscalls.setns(own_pid_namespace, syscalls.CLONE_NEWPID)
     return pid
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError
 from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxSpec, Taken
-from pytest_goat.sandbox.local import collector, layout, wire
+from pytest_goat.sandbox.local import collector, layout, syscalls, wire
 from pytest_goat.sandbox.local.cgroup import MemoryGroup
 from pytest_goat.sandbox.local.channel import Channel
 from pytest_goat.sandbox.local.identity import acting_as
@@ -192,7 +191,9 @@ class LocalSandbox:
             os.close(self._box)
             asyncio.get_running_loop().add_reader(self._process, self._bury)
             if self._namespaces:
-                _kill(self._process)  # and with process 1 the kernel ends everything: nobody has to wait
+                syscalls.pidfd_kill(
+                    self._process
+                )  # and with process 1 the kernel ends everything: nobody has to wait
         if not self._namespaces:
             await self.gone()
 
@@ -201,7 +202,7 @@ class LocalSandbox:
         try:
             await asyncio.wait_for(self._gone.wait(), _GRACE)
         except TimeoutError:
-            _kill(self._process)
+            syscalls.pidfd_kill(self._process)
             await self._gone.wait()
 
     def _bury(self) -> None:
@@ -209,8 +210,3 @@ class LocalSandbox:
         os.close(self._process)
         self._gone.set()
         self._on_gone(self, self._group)
-
-
-def _kill(process: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(process, signal.SIGKILL)

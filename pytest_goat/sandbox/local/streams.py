@@ -6,10 +6,12 @@ import asyncio
 import os
 
 _CHUNK = 64 * 1024
+_DROP_PAUSE = 0.001
+"""Seconds between reads of what is dropped: a flood of one command must not keep the event loop busy."""
 
 
 class Output:
-    """The reading end of a pipe. Keeps `bound` bytes; takes in and drops what comes after."""
+    """The reading end of a pipe. Keeps `bound` bytes; takes in and drops what comes after, at leisure."""
 
     def __init__(self, bound: int) -> None:
         self._reader, self.writer = os.pipe()
@@ -19,6 +21,7 @@ class Output:
         self._dropped = False
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
+        self._pause: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._reader, self._read)
 
     def _read(self) -> None:
@@ -28,11 +31,18 @@ class Output:
             return
         room = self._bound - len(self._kept)
         self._kept += chunk[:room]
-        self._dropped |= len(chunk) > room
         if not chunk:
             self._loop.remove_reader(self._reader)
             if not self._ended.done():
                 self._ended.set_result(None)
+        elif len(chunk) > room:
+            self._dropped = True
+            self._loop.remove_reader(self._reader)
+            self._pause = self._loop.call_later(_DROP_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._reader, self._read)
 
     async def all(self) -> tuple[bytes, bool]:
         """Wait for the end: what was kept, and whether more was dropped."""
@@ -40,6 +50,8 @@ class Output:
         return bytes(self._kept), self._dropped
 
     def close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
         self._loop.remove_reader(self._reader)
         os.close(self._reader)
 

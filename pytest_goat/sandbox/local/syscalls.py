@@ -1,4 +1,6 @@
-"""Kernel calls that Python has no name for: constants and thin checked wrappers over ctypes.
+"""Kernel calls that not every Python has a name for: constants and thin checked wrappers over ctypes.
+
+A Python built for old systems knows no process descriptors and no memory files, whatever the kernel knows.
 
 Numbers and flags are those of the kernel's own headers (include/uapi/linux: mount.h, sched.h, prctl.h).
 System calls from number 424 on have the same number on every architecture.
@@ -6,8 +8,10 @@ System calls from number 424 on have the same number on every architecture.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import signal
 import socket
 import struct
 from fcntl import ioctl
@@ -45,11 +49,14 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
+_SYS_PIDFD_SEND_SIGNAL = 424
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
-_SYS_CLOSE_RANGE = 436
+_SYS_PIDFD_OPEN = 434
 _SYS_MOUNT_SETATTR = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_SYS_MEMFD_CREATE = {"x86_64": 319, "aarch64": 279}
+_MFD_CLOEXEC = 1
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -148,9 +155,20 @@ def drop_capabilities() -> None:
     checked(libc.capset(header, bytes(24)), "capset")
 
 
-def close_from(first: int) -> None:
-    """Close every descriptor from `first` on (Linux 5.9)."""
-    _syscall("close_range", _SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), 0)
+def pidfd_open(pid: int) -> int:
+    """A descriptor of a process, readable when that has ended (Linux 5.3)."""
+    return _syscall(f"pidfd_open {pid}", _SYS_PIDFD_OPEN, pid, 0)
+
+
+def pidfd_kill(pidfd: int) -> None:
+    """Kill the process of a descriptor; it may have ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        _syscall("pidfd_send_signal", _SYS_PIDFD_SEND_SIGNAL, pidfd, signal.SIGKILL, None, 0)
+
+
+def memory_file(name: str) -> int:
+    """A descriptor of an empty file that lives in memory alone."""
+    return _syscall("memfd_create", _SYS_MEMFD_CREATE[os.uname().machine], name.encode(), _MFD_CLOEXEC)
 
 
 def loopback_up() -> None:

@@ -9,6 +9,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_goat.sandbox.local import syscalls
+
 Message = dict[str, Any]
 
 _INLINE = 64 * 1024
@@ -28,7 +30,7 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
     if len(payload) <= _INLINE:
         _send_packet(sock, payload, fds)
         return
-    file = os.memfd_create("goat-message")
+    file = syscalls.memory_file("goat-message")
     try:
         os.truncate(file, len(payload))
         os.pwrite(file, payload, 0)

@@ -14,7 +14,7 @@ from pytest_goat.sandbox.local.cell_ns import NamespaceCell
 
 def main(keeper_fd: int, zygote_fd: int) -> None:
     """Serve the harness on two sockets until it is gone; takes every sandbox with it."""
-    harness = os.pidfd_open(os.getppid())
+    harness = syscalls.pidfd_open(os.getppid())
     keeper = socket.socket(fileno=keeper_fd)
     zygote = socket.socket(fileno=zygote_fd)
     os.umask(0o022)
@@ -27,7 +27,7 @@ def main(keeper_fd: int, zygote_fd: int) -> None:
     except EOFError:
         pass
     except Exception as error:
-        wire.send(zygote, {"error": str(error), "kind": type(error).__name__})
+        wire.send(zygote, {"error": str(error)})
 
 
 def _run_namespaces(
@@ -45,13 +45,13 @@ def _run_namespaces(
         except EOFError:
             pass
         except Exception as error:
-            wire.send(zygote, {"error": str(error), "kind": type(error).__name__})
+            wire.send(zygote, {"error": str(error)})
         finally:
             os._exit(0)
     zygote.close()
     for tree in trees.values():
         os.close(tree)
-    _keep(keeper, harness, os.pidfd_open(pid))
+    _keep(keeper, harness, syscalls.pidfd_open(pid))
 
 
 def _keep(keeper: socket.socket, harness: int, zygote: int) -> None:
@@ -102,7 +102,12 @@ class _Zygote:
 
     def _spawn(self) -> None:
         _, fds = wire.receive(self._harness)
-        if namespaces.fork_init(self._pids) == 0:
+        try:
+            pid = namespaces.fork_init(self._pids)
+        except OSError as error:
+            init.refuse(fds, error)
+            return
+        if pid == 0:
             foreign = [self._harness.detach(), self._inits.detach(), self._pids, self._mounts]
             init.become(foreign, fds, self._make_cell)
         for fd in fds:

@@ -9,6 +9,7 @@ import functools
 import itertools
 import os
 import select
+import signal
 import socket
 
 from pytest_goat.sandbox.local import init, landlock, seccomp, syscalls, wire
@@ -29,9 +30,13 @@ def run(settings: wire.Message, harness: int, zygote: socket.socket) -> None:
             if {fd for fd, _ in poll.poll()} != {zygote.fileno()}:
                 return
             _, fds = wire.receive(zygote)
-            pid = os.fork()
+            user = settings["command_id"] + number % settings["command_ids"]
+            try:
+                pid = os.fork()
+            except OSError as error:
+                init.refuse(fds, error)
+                continue
             if pid == 0:
-                user = settings["command_id"] + number % settings["command_ids"]
                 make_cell = functools.partial(PlainCell, settings, user, program)
                 init.become([harness, zygote.detach()], fds, make_cell)
             inits = _alive({*inits, pid})
@@ -39,7 +44,8 @@ def run(settings: wire.Message, harness: int, zygote: socket.socket) -> None:
                 os.close(fd)
     finally:
         for pid in inits:
-            os.waitpid(pid, 0)  # each sees that the harness is gone, and cleans up
+            os.kill(pid, signal.SIGTERM)  # should a child of the harness still hold the other end
+            os.waitpid(pid, 0)
         end_descendants()
         with contextlib.suppress(OSError):
             os.rmdir(settings["temporary"])
