@@ -222,13 +222,16 @@ while True:
 """
 
 HARNESS = """\
-import asyncio, os, sys
+import asyncio, os, sys, time
 from pytest_goat.sandbox.base import SandboxSpec
 from pytest_goat.sandbox.local.backend import LocalBackend
 async def main():
     backend = LocalBackend(sys.argv[1])
     await backend.start()
     sandbox = await backend.open(SandboxSpec("trial"))
+    if os.environ["CHILD"] and os.fork() == 0:
+        time.sleep(100)
+        os._exit(0)
     script = "setsid sleep {0} & sleep {0}".format(os.environ["SLEEP"])
     await sandbox.exec(["sh", "-c", script], timeout=100)
 asyncio.run(main())

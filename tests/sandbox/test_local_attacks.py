@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,11 +34,17 @@ def unique_sleep() -> str:
 def alive(argument: str) -> list[int]:
     """The processes that have exactly this argument."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if argument.encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
+    for path in Path("/proc").glob("[0-9]*"):
+        if argument.encode() in command_line(int(path.name)).split(b"\0"):
+            found.append(int(path.name))
     return found
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has ended
 
 
 def runs(pid: int) -> bool:
@@ -82,18 +89,24 @@ class LocalAttacks(WithBackend):
         box.sh(f"{daemon} </dev/null >/dev/null 2>&1 & sleep 0.1; {script}", timeout=0.3)
         assert not alive(argument)
 
-    def test_everything_dies_with_the_harness(self, folder: Path) -> None:
+    @pytest.mark.parametrize("child", ["", "child"], ids=["alone", "while a child holds its sockets"])
+    def test_everything_dies_with_the_harness(self, folder: Path, child: str) -> None:
         argument = unique_sleep()
-        with harness_process(self.engine, argument, folder) as harness:
+        with harness_process(self.engine, argument, folder, child) as harness:
             wait_until(lambda: alive(argument) or harness.poll() is not None)
             if harness.poll() is not None:
                 pytest.skip(f"no {self.engine} sandbox here")
-            launchers = descendants(harness.pid)
-            assert launchers
+            launchers = [pid for pid in descendants(harness.pid) if b"launcher.py" in command_line(pid)]
+            children = [pid for pid in descendants(harness.pid) if b"LocalBackend" in command_line(pid)]
+            assert (len(launchers) > 0, len(children)) == (True, 1 if child else 0)
             harness.kill()
-        wait_until(lambda: not alive(argument))
-        wait_until(lambda: not any(map(runs, launchers)))
-        wait_until(lambda: not any(folder.iterdir()))
+        try:
+            wait_until(lambda: not alive(argument))
+            wait_until(lambda: not any(map(runs, launchers)))
+            wait_until(lambda: not any(folder.iterdir()))
+        finally:
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
 
     def test_a_fork_bomb_is_stopped(self, bench: Bench) -> None:
         with bench.box(limits=SandboxLimits(processes=64)) as box:
@@ -272,13 +285,16 @@ class TestLandlockAttacks(LocalAttacks):
 
 
 @contextlib.contextmanager
-def harness_process(engine: str, argument: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def harness_process(
+    engine: str, argument: str, folder: Path, child: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that runs `sleep argument` in a sandbox, with its temporary files in `folder`."""
     environment = {
         **os.environ,
         "TMPDIR": str(folder),
         "PYTHONPATH": os.pathsep.join(sys.path),
         "SLEEP": argument,  # not in its own command line
+        "CHILD": child,
     }
     argv = [sys.executable, "-c", attacks.HARNESS, engine]
     with subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL) as harness:
