@@ -47,7 +47,7 @@ def enter_user_namespace(host_id: int) -> None:
     os.close(go)
     _, status = os.waitpid(helper, 0)
     if status:
-        raise PermissionError(f"write uid_map: cannot map user {host_id}")
+        raise PermissionError(f"write uid_map: user {host_id} cannot be mapped")
 
 
 def _map_parent(ready: int, host_id: int) -> int:
@@ -65,6 +65,8 @@ def _write(path: str, text: str, at: int | None = None) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=at)
     try:
         os.write(fd, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"write {path}: {error.strerror}") from error
     finally:
         os.close(fd)
 
