@@ -237,6 +237,12 @@ class LocalAttacks(WithBackend):
         assert b"secret" not in bench.run(race())
         assert (folder / "f").read_text() == "secret"
 
+    def test_a_name_that_is_no_text_stays_inside(self, box: Box) -> None:
+        box.sh("touch fine $(printf '\\377')")
+        taken = box.take()
+        assert list(taken.files) == ["fine"]
+        assert taken.refused == ("'\\udcff': name is not UTF-8",)
+
     def test_what_is_too_much_stays_inside(self, box: Box) -> None:
         box.sh("truncate -s 200M sparse; mkdir many; cd many; seq 3000 | xargs touch")
         taken = box.take(max_bytes=MB, max_files=1000)

@@ -21,6 +21,8 @@ from pytest_goat.sandbox.local.trees import FOLDER, make_writable, open_own, rem
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
+_LOOKS = 500
+"""Entries of a folder that are read in one go."""
 _MAX_DEPTH = 100
 """Folders within folders. One descriptor is open for each while they are walked."""
 _MAX_REFUSED = 100
@@ -44,11 +46,10 @@ def parts_of(path: str) -> list[str]:
 def put(root: int, files: Mapping[str, File | None]) -> Generator[None]:
     """Make `files` below the folder `root`; None: nothing is there. Replaces what is in the way."""
     for parts, file in [(parts_of(path), file) for path, file in files.items()]:
-        _put_one(root, parts, file)
-        yield
+        yield from _put_one(root, parts, file)
 
 
-def _put_one(root: int, parts: Sequence[str], file: File | None) -> None:
+def _put_one(root: int, parts: Sequence[str], file: File | None) -> Generator[None]:
     *folders, name = parts
     with contextlib.ExitStack() as opened:
         at = root
@@ -65,7 +66,8 @@ def _put_one(root: int, parts: Sequence[str], file: File | None) -> None:
         os.fchmod(fd, 0o755 if file.executable else 0o644)
         left = memoryview(file.data)
         while left:
-            left = left[os.write(fd, left) :]
+            left = left[os.write(fd, left[:_CHUNK]) :]
+            yield
 
 
 def _enter(at: int, name: str, *, make: bool) -> int:
@@ -147,6 +149,8 @@ def _take_folder(folder: int, prefix: str, haul: Haul, depth: int) -> Generator[
                     break
                 haul.looks_left -= 1
                 names.append(entry.name)
+                if len(names) % _LOOKS == 0:
+                    yield
         for name in sorted(names):
             yield from _take_any(folder, name, f"{prefix}{name}", haul, depth)
     finally:
@@ -154,6 +158,11 @@ def _take_folder(folder: int, prefix: str, haul: Haul, depth: int) -> Generator[
 
 
 def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> Generator[None]:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        haul.refuse(ascii(path), "name is not UTF-8")
+        return
     try:
         mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
