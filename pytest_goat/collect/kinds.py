@@ -77,7 +77,8 @@ def read_table(
     for key, value in given.items():
         try:
             if key in fields:
-                values[key] = fields[key].kind.read(value, home)
+                field = fields[key]
+                values[field.name] = field.kind.read(value, home)
             elif others is not None:
                 others[key] = plain(value)
             else:

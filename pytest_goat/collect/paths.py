@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pytest_goat.collect.documents import read_text
@@ -21,12 +21,12 @@ class WorkPath:
 
     def read(self, value: Any, home: Home) -> str:
         text = Text().read(value, home)
-        path = PurePosixPath(text)
-        if path.is_absolute() or ".." in path.parts:
+        parts = [part for part in text.split("/") if part not in ("", ".")]
+        if text.startswith("/") or ".." in parts:
             raise Wrong(f"{text} leads out of the workspace", INSIDE)
-        if not path.parts or text.endswith("/"):
+        if not parts or text.endswith("/"):
             raise Wrong(f"{text} is a folder", INSIDE)
-        return str(path)
+        return "/".join(parts)
 
     def schema(self) -> Schema:
         return {"type": "string", "pattern": r"^(?!\.?$|/|.*/$|(.*/)?\.\.(/|$))"}
@@ -94,8 +94,9 @@ class Files:
                 wrongs.append(wrong.below(key_step(key), given.lines[key]))
         raise_all(wrongs)
         for path in found:
-            for parent in PurePosixPath(path).parents:
-                if str(parent) in found:
+            parent = path
+            while parent := parent.rpartition("/")[0]:
+                if parent in found:
                     raise Wrong(f"has {parent} as a file and as the folder of {path}", "rename one of them")
         return found
 

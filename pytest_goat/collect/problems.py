@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,11 @@ class Wrong(Exception):
         return self
 
 
-def raise_all(wrongs: Iterable[Wrong]) -> None:
+def raise_all(wrongs: Sequence[Wrong]) -> None:
     """Raise one `Wrong` with the problems of all, if there are any."""
-    problems = [problem for wrong in wrongs for problem in wrong.problems]
-    if problems:
+    if wrongs:
         everything = Wrong("")
-        everything.problems = problems
+        everything.problems = [problem for wrong in wrongs for problem in wrong.problems]
         raise everything
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ def read_tasks(path: Path, suite: Suite | None, warn: Callable[[str, int], None]
         warn(f"`{key}` is no key of a task and is kept as metadata{often}{meant}", lines[0])
     reader.problems.check()
     return tasks
+
+
+_limits = lru_cache(typed=True)(Limits)
+"""One record for all tasks with the same limits."""
 
 
 @dataclass(slots=True)
@@ -150,7 +155,7 @@ class _Reader:
             id=values.pop("id", None) or _default_id(path, draft.number),
             prompt=values.pop("prompt", prompt_file),
             source=Source(path, given.line),
-            limits=Limits(**{key: values.pop(key) for key in LIMITS if key in values}),
+            limits=_limits(**{key: values.pop(key) for key in LIMITS if key in values}),
             suite=self.suite,
             **values,
         )

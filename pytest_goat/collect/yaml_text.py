@@ -11,6 +11,7 @@ Plain scalars are typed only where YAML 1.1 (https://yaml.org/type/) and the cor
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -172,6 +173,7 @@ def _tag(event: Any) -> Wrong:
     return Wrong(f"has the tag {event.tag}", "tags are not read: write the plain value", _line(event))
 
 
+@lru_cache(maxsize=512)  # the keys of tasks come again and again
 def _plain(text: str) -> Any:
     for tag, pattern in _RESOLVERS.get(text[:1], ()):
         if pattern.match(text):
