@@ -89,6 +89,8 @@ class GoatSession:
             self._rig = rig
             if self.worker is None:
                 self.reporting.open(rig)
+            else:
+                self.store.prepare(self.run_id)
         return self._rig
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:

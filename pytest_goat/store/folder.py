@@ -78,7 +78,6 @@ class RunFolder:
         Raises `OSError` when the disk does not take it.
         """
         path = self.trial(result.trial_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: data for name, data in (artifacts or {}).items() if data}
         if kept:
             folder = path.with_suffix("")
@@ -112,19 +111,29 @@ class FolderStore:
 
     def open_run(self, record: RunRecord) -> RunFolder:
         """Make the folder of a new run. Raises `UserError` when it exists or cannot be made."""
-        folder = self.run(record.run_id)
-        if (folder.path / "run.json").exists():
+        if (self.run(record.run_id).path / "run.json").exists():
             raise UserError(f"run {record.run_id} exists already in {self.root}: choose another id")
+        folder = self.prepare(record.run_id)
         try:
-            _make_root(self.root)
-            # A worker may have stored a trial before its controller hears of the run.
-            (folder.path / "trials").mkdir(parents=True, exist_ok=True)
             folder.write_record(record)
         except OSError as error:
-            raise UserError(
-                f"results cannot be written to {self.root}: {error.strerror}. Choose another folder."
-            ) from None
+            raise self._unwritable(error) from None
         return folder
+
+    def prepare(self, run_id: str) -> RunFolder:
+        """Make the folder of a run that may be open already. Raises `UserError` when it cannot be made."""
+        folder = self.run(run_id)
+        try:
+            _make_root(self.root)
+            (folder.path / "trials").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        return folder
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"results cannot be written to {self.root}: {error.strerror}. Choose another folder."
+        )
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run that another process opened."""
@@ -205,10 +214,11 @@ def _read(
 
 
 def _make_root(root: Path) -> None:
+    if root.is_dir():
+        return
     root.mkdir(parents=True, exist_ok=True)
     for name, text in ROOT_FILES.items():
-        if not (root / name).exists():
-            (root / name).write_text(text)
+        (root / name).write_text(text)
 
 
 def _file_name(name: str) -> str:
