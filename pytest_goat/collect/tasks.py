@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
@@ -29,18 +31,31 @@ def read_tasks(path: Path, suite: Suite | None, warn: Callable[[str, int], None]
     for each, with the line of the first. Raises `FileErrors` with everything that is wrong with the file.
     """
     home = Home(path, suite.root if suite else path.parent)
-    try:
-        reader = _Reader(home, suite, Problems(path, quick=True))
-        tasks = reader.tasks()
-    except Inexact:
-        reader = _Reader(home, suite, Problems(path))
-        tasks = reader.tasks()
+    with _no_garbage_collection():
+        try:
+            reader = _Reader(home, suite, Problems(path, quick=True))
+            tasks = reader.tasks()
+        except Inexact:
+            reader = _Reader(home, suite, Problems(path))
+            tasks = reader.tasks()
     for key, lines in reader.unknown.items():
         often = f" (so in {len(lines)} tasks)" if len(lines) > 1 else ""
         meant = f": {mend}" if (mend := slip(key, TASK)) else ""
         warn(f"`{key}` is no key of a task and is kept as metadata{often}{meant}", lines[0])
     reader.problems.check()
     return tasks
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Almost all that is read stays: each collection would walk over it again and find nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 _limits = lru_cache(typed=True)(Limits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 from pathlib import Path
 
@@ -215,3 +217,10 @@ def test_metadata_is_what_json_can_say(prompts: Prompts, key: str) -> None:
     assert json.loads(json.dumps(task.metadata)) == task.metadata
     (found,) = prompts.errors("a.yaml", f"prompt: x\n{key}: {{a: [.nan]}}\n")
     assert found.startswith(f"2: {key}: holds nan, which JSON does not have")
+
+
+@pytest.mark.parametrize("content", ["prompt: Do it.", "prompt: ["])
+def test_garbage_is_collected_again_after_reading(prompts: Prompts, content: str) -> None:
+    with contextlib.suppress(FileErrors):
+        prompts.read("a.yaml", content)
+    assert gc.isenabled()
