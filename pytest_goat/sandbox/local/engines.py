@@ -40,7 +40,7 @@ def settings(engine: str, shown: HostView, *, cgroup: bool) -> wire.Message:
     if engine == "ns":
         return {**told, "host_id": sandbox_id()}
     first, count = _command_ids(engine, [*shown.trees, tempfile.gettempdir()])
-    folder = tempfile.mkdtemp(prefix="goat-")
+    folder = tempfile.mkdtemp(prefix="goat-sandbox-")
     Path(folder).chmod(0o700 if first == os.geteuid() else 0o711)
     listed = [shown.import_path] if shown.import_path else []
     return {**told, "listed": listed, "command_id": first, "command_ids": count, "temporary": folder}
