@@ -22,15 +22,16 @@ Keep = Callable[[TrialOutput], object]
 
 
 class Scheduler:
-    """Runs every trial that it is given at once: how many these are is for the caller to bound.
+    """Runs trials in `slots` slots; what is given beyond that waits for one, in order.
 
     Its methods are called from other threads than the loop's. A trial's future gets the result once it is
     stored; storing that fails is the future's exception.
     """
 
-    def __init__(self, rig: Rig, keep: Keep) -> None:
+    def __init__(self, rig: Rig, slots: int, keep: Keep) -> None:
         self._rig, self._keep = rig, keep
         self._loop = asyncio.new_event_loop()
+        self._slots = asyncio.Semaphore(slots)
         self._thread = threading.Thread(target=self._loop.run_forever, name="goat-trials", daemon=True)
         self._trials: set[asyncio.Task[TrialResult]] = set()
 
@@ -45,7 +46,7 @@ class Scheduler:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def submit(self, trial: Trial, done: Callable[[], None] | None = None) -> Future[TrialResult]:
-        """Start `trial`; `done` is called, on the loop's thread, at its end."""
+        """Run `trial` when a slot is free; `done` is called, on the loop's thread, at its end."""
         future = asyncio.run_coroutine_threadsafe(self._run(trial), self._loop)
         if done is not None:
             future.add_done_callback(lambda _: done())
@@ -68,7 +69,9 @@ class Scheduler:
         if task is not None:
             self._trials.add(task)
             task.add_done_callback(self._trials.discard)
-        output = await run_trial(trial, self._rig)
+        async with self._slots:
+            output = await run_trial(trial, self._rig)
+        # The next trial need not wait for the disk.
         await asyncio.to_thread(self._keep, output)
         return output.result
 

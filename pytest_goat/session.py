@@ -82,7 +82,7 @@ class GoatSession:
         if self._rig is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="goat-"))
             rig = make_rig(self.settings, self.run_id, self._scratch)
-            self._scheduler = Scheduler(rig, self._keep)
+            self._scheduler = Scheduler(rig, self.parallel, self._keep)
             self._scheduler.start()
             asked = bool(self.worker and self.worker.get(ASKED))
             self._scheduler.call(preflight(rig, self.settings, trials, asked=asked))
@@ -187,9 +187,10 @@ class GoatSession:
             if item is not None:
                 future = self._running().submit(item.trial, partial(finished.put, item))
                 self._futures[item.trial.id] = future
-                live.progress.running += 1
 
-        for _ in range(self.parallel):
+        # One more waits for each slot, lest a slot wait for reports; but a failure may have to stop the run.
+        ahead = 0 if self.config.option.maxfail else self.parallel
+        for _ in range(self.parallel + ahead):
             start_next()
         for item in session.items:
             if not isinstance(item, GoatItem):
@@ -197,7 +198,6 @@ class GoatSession:
         for left in range(len(trials), 0, -1):
             item = live.wait(finished)
             _report(session, item, boundary if left > 1 else None)
-            live.progress.running -= 1
             if item.result is not None:
                 live.progress.add(item.result)
             start_next()

@@ -43,7 +43,7 @@ def run_prompt(
     rig = make_rig(settings, new_run_id(), scratch)
     store = FolderStore(Path(settings.results), redactor)
     folder = store.run(rig.run_id)
-    scheduler = Scheduler(rig, lambda output: folder.write_trial(output.result, output.artifacts))
+    scheduler = Scheduler(rig, 1, lambda output: folder.write_trial(output.result, output.artifacts))
     try:
         scheduler.start()
         scheduler.call(preflight(rig, settings, [trial], asked=False))

@@ -19,7 +19,6 @@ class Progress:
     """Trials to do in all."""
     parallel: int = 1
     """Trials at once at most."""
-    running: int = 0
     passed: int = 0
     failed: int = 0
     errors: int = 0
@@ -32,8 +31,13 @@ class Progress:
     def done(self) -> int:
         return self.passed + self.failed + self.errors + self.skipped
 
+    @property
+    def running(self) -> int:
+        """As many as fit: a slot that is free is filled at once."""
+        return min(self.parallel, self.total - self.done)
+
     def add(self, result: TrialResult) -> None:
-        """Count a trial that ended. The caller keeps `running`."""
+        """Count a trial that ended."""
         match result.status:
             case Status.PASSED:
                 self.passed += 1

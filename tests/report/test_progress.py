@@ -11,14 +11,14 @@ from tests.support.results import make_results
 
 
 def state_after(**counts: int) -> Progress:
-    state = Progress(total=64, parallel=16, running=16)
+    state = Progress(total=64, parallel=16)
     for result in make_results(**counts, usage=Usage(4000, 0, 520, 0, 0.01), phases=Phases(total=30.0)):
         state.add(result)
     return state
 
 
 def test_a_fresh_run() -> None:
-    assert progress_line(Progress(total=3)) == "0/3 done, 0 running, 0 passed, 0 tokens"
+    assert progress_line(Progress(total=3)) == "0/3 done, 1 running, 0 passed, 0 tokens"
 
 
 def test_a_run_under_way() -> None:
