@@ -39,16 +39,18 @@ def main() -> int:
         "quick": options.quick,
     }
     rows: list[Row] = []
-    for name in given.names or MEASUREMENTS:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        for row in MEASUREMENTS[name](options):
-            print("  " + "   ".join(row.cells()), file=sys.stderr, flush=True)
-            rows.append(row)
-    print(table(rows))
-    print("\n" + ", ".join(f"{key}: {value}" for key, value in machine.items()))
-    if given.json:
-        records = [dataclasses.asdict(row) | {"met": row.met} for row in rows]
-        given.json.write_text(json.dumps({"machine": machine, "rows": records}, indent=2) + "\n")
+    try:
+        for name in given.names or MEASUREMENTS:
+            print(f"measuring {name} ...", file=sys.stderr, flush=True)
+            for row in MEASUREMENTS[name](options):
+                print("  " + "   ".join(row.cells()), file=sys.stderr, flush=True)
+                rows.append(row)
+    finally:
+        # Whatever ends it, what has been measured took minutes.
+        print(f"{table(rows)}\n\n{', '.join(f'{key}: {value}' for key, value in machine.items())}")
+        if given.json:
+            records = [dataclasses.asdict(row) | {"met": row.met} for row in rows]
+            given.json.write_text(json.dumps({"machine": machine, "rows": records}, indent=2) + "\n")
     return int(any(row.met is False for row in rows))
 
 

@@ -14,7 +14,7 @@ WORKERS = (1, 4)
 
 
 def measure(options: Options) -> Iterator[Row]:
-    count, wait = (32, 1) if options.quick else (64, 2)
+    count, wait = 32 if options.quick else 64, 2
     with tempfile.TemporaryDirectory() as scratch:
         suite = write_tasks(Path(scratch, "waiting"), count, f"sleep {wait}; echo done > x")
         one, four = (
