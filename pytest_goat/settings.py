@@ -80,7 +80,7 @@ def _option(
     return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, repr=False)  # made anew in every pytest run: what is not used costs there
 class Settings:
     """What the user asked for."""
 
