@@ -78,9 +78,12 @@ class Reporting:
     def add_crash(self, node_id: str, message: str) -> None:
         """Store an error for the trial whose worker died; nothing but its node id is left of it."""
         self.open()
-        name = node_id.rpartition("::")[2]
-        task_id, _, model = name.removesuffix("]").partition("[")
-        path = Path(node_id.partition("::")[0])
+        file, _, name = node_id.partition("::")
+        task_id, _, tried = name.removesuffix("]").partition("[")
+        model, _, epoch = tried.rpartition("-e") if self._settings.epochs > 1 else (tried, "", "")
+        if not epoch.isdigit():
+            model, epoch = tried, "1"
+        path = Path(file)
         suite = Suites(self._config.rootpath).of(self._config.rootpath / path)
         result = TrialResult(
             trial_id=trial_id(node_id, task_id),
@@ -89,7 +92,7 @@ class Reporting:
             suite=suite.name if suite else "",
             model=model,
             agent=self._settings.agent,
-            epoch=1,
+            epoch=int(epoch),
             status=Status.ERROR,
             cause=Cause.INTERNAL,
             message=message,
