@@ -54,7 +54,7 @@ json_values = st.recursive(
 )
 files = st.dictionaries(
     names,
-    any_text | st.sampled_from(["work/a.txt", "./work/../work/a.txt"]).map(lambda path: {"from": path}),
+    any_text | st.sampled_from(["deep/a.txt", "./deep/../deep/a.txt"]).map(lambda path: {"from": path}),
     max_size=3,
 )
 patterns = st.sampled_from(["a|b", r"(?i)\bdone\b", "[[x]", "^$"])

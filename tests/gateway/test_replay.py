@@ -39,7 +39,7 @@ def record(suite: Path, *turns: Any, task_id: str = "task", folder: str = "repla
 async def replaying(suite: Path | None, model: str = "replay", task_id: str = "task") -> AsyncIterator[Agent]:
     gateway = make_gateway([model])
     async with running(gateway), agent_on(gateway, trial_key(model, task_id, suite)) as agent:
-        agent.endpoint.set_workdir("/work")
+        agent.endpoint.set_workdir("/job")
         yield agent
 
 
@@ -81,9 +81,9 @@ def test_a_turn_streamed_and_not(tmp_path: Path, stream: bool) -> None:
     write, bash = (call["function"] for call in first["tool_calls"])
     assert (write["name"], bash["name"]) == ("Write", "Bash")
     assert json.loads(write["arguments"]) == {
-        "file_path": "/work/a.py",
-        "content": "{} /work",
-        "n": [1, {"k": "/work/b"}],
+        "file_path": "/job/a.py",
+        "content": "{} /job",
+        "n": [1, {"k": "/job/b"}],
     }
     assert last == {"role": "assistant", "content": "Done."}
     assert [(call.finish_reason, call.tool_calls) for call in seen.calls] == [("tool_calls", 2), ("stop", 0)]

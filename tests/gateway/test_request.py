@@ -23,9 +23,9 @@ def encode(**more: Any) -> bytes:
 
 def test_a_request_passes_with_all_that_it_holds() -> None:
     content = request(tools=[{"type": "function"}], max_tokens=16384, temperature=0.3)
-    ready = read_request(json.dumps(content).encode(), trial_key(), "/work")
+    ready = read_request(json.dumps(content).encode(), trial_key(), "/job")
     assert json.loads(ready.body) == ready.content == content
-    assert (ready.stream, ready.wants_usage, ready.workdir, ready.turn) == (True, True, "/work", 1)
+    assert (ready.stream, ready.wants_usage, ready.workdir, ready.turn) == (True, True, "/job", 1)
 
 
 def test_the_turn_is_the_number_of_answers_held_and_one() -> None:

@@ -52,11 +52,11 @@ class TestPaths:
     def refused(self, tool: Any, file_path: object) -> str:
         arguments = {"file_path": file_path, "content": "x", "old_string": "a", "new_string": "b"}
         with pytest.raises(ToolError) as caught:
-            tool("/work", arguments)
+            tool("/job", arguments)
         return str(caught.value)
 
     def test_absolute_only(self, tool: Any) -> None:
-        assert self.refused(tool, "a/../b.txt") == "file_path must be an absolute path, such as /work/b.txt"
+        assert self.refused(tool, "a/../b.txt") == "file_path must be an absolute path, such as /job/b.txt"
 
     @pytest.mark.parametrize("value", ["", None, 7])
     def test_needed(self, tool: Any, value: object) -> None:
