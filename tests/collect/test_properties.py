@@ -33,7 +33,7 @@ steady = settings(
 def prompts(tmp_path: Path) -> Prompts:
     """A suite with defaults, a file and a folder for tasks to name."""
     prompts = Prompts(tmp_path)
-    prompts.write("work/a.txt", "a")
+    prompts.write("deep/a.txt", "a")
     prompts.write("goat.yaml", "defaults: {max_turns: 7, tags: [suite], workspace: work, metadata: {a: 1}}")
     prompts.suite = Suites(tmp_path).of(tmp_path / "x.yaml")
     return prompts
@@ -141,7 +141,7 @@ EXAMPLE: dict[str, Any] = {
     "prompt": "Schreib ein Gedicht über Ziegen. 🐐\n",
     "tags": ["a", "b"],
     "max_turns": 3,
-    "files": {"a/b": "c", "d": {"from": "work/a.txt"}},
+    "files": {"a/b": "c", "d": {"from": "deep/a.txt"}},
     "checks": [
         {"run": "make", "files": {"t": "x"}},
         {"file": "a", "matches": "(a|b)+[c-d]{2,3}"},
