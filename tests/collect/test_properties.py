@@ -34,7 +34,7 @@ def prompts(tmp_path: Path) -> Prompts:
     """A suite with defaults, a file and a folder for tasks to name."""
     prompts = Prompts(tmp_path)
     prompts.write("deep/a.txt", "a")
-    prompts.write("goat.yaml", "defaults: {max_turns: 7, tags: [suite], workspace: work, metadata: {a: 1}}")
+    prompts.write("goat.yaml", "defaults: {max_turns: 7, tags: [suite], workspace: deep, metadata: {a: 1}}")
     prompts.suite = Suites(tmp_path).of(tmp_path / "x.yaml")
     return prompts
 
