@@ -84,7 +84,7 @@ tasks = mapping(
     description=any_text,
     tags=st.lists(tags, max_size=3),
     files=files,
-    workspace=st.just("work"),
+    workspace=st.just("deep"),
     max_turns=counts,
     timeout=seconds,
     check_timeout=seconds,
@@ -187,7 +187,7 @@ odd_values = st.recursive(
     json_values
     | st.floats(1e300, 1e308)
     | st.integers(10**30, 10**31)
-    | st.sampled_from(["(", "../x", "work", "a\0"]),
+    | st.sampled_from(["(", "../x", "deep", "a\0"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | any_text, inner, max_size=4),
     max_leaves=12,
 )
