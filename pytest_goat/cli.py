@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -82,6 +83,8 @@ def _run(args: argparse.Namespace) -> int:
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise UserError("the prompt is empty")
+    if args.max_turns < 1 or not 0 < args.timeout < math.inf:
+        raise UserError("--max-turns must be at least 1, --timeout a number of seconds above 0")
     print_to = sys.stdout.write
     with tempfile.TemporaryDirectory(prefix="goat-") as scratch:
         passed = run_prompt(prompt, _settings(args), args.max_turns, args.timeout, Path(scratch), print_to)

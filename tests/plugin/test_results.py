@@ -111,6 +111,14 @@ def test_goat_run_gives_one_prompt(pytester: pytest.Pytester) -> None:
     nameless.stderr.fnmatch_lines(["goat: which model?*"])
 
 
+@pytest.mark.parametrize("options", [("--max-turns", "0"), ("--timeout", "0"), ("--timeout", "nan")])
+def test_goat_run_refuses_limits_that_are_none(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    result = goat(pytester, "run", "Write hello.txt", "--model", "replay", *options)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["goat: --max-turns must be at least 1*"])
+    assert not (pytester.path / ".goat").exists()
+
+
 def test_goat_doctor_says_what_is_there_and_what_is_missing(pytester: pytest.Pytester) -> None:
     well = goat(pytester, "doctor")
     assert well.ret == 0

@@ -74,6 +74,28 @@ def test_first_failure_stops_the_run(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*stopping after 1 failures*"])
 
 
+STALL = """
+import time
+from pathlib import Path
+
+def pytest_runtest_logreport(report):
+    deadline = time.monotonic() + 1
+    while report.failed and time.monotonic() < deadline:
+        if len(list(Path().glob(".goat/results/*/trials/*.json"))) > 1:
+            break
+        time.sleep(0.01)
+"""
+"""Gives the next trial time to end, if one was started."""
+
+
+def test_no_trial_is_started_that_the_first_failure_would_have_saved(suite: pytest.Pytester) -> None:
+    suite.makeconftest(STALL)
+    suite.runpytest_subprocess("suite", "-x", "--goat-parallel", "1", "--goat-agent", "nop").assert_outcomes(
+        failed=1
+    )
+    assert len(list(suite.path.glob(".goat/results/*/trials/*.json"))) == 1
+
+
 def test_workers_give_the_same_verdicts(suite: pytest.Pytester) -> None:
     result = suite.runpytest_subprocess("suite", "-n", "2", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2, failed=1)
