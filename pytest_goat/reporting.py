@@ -5,29 +5,24 @@ Lives where reports arrive: in the one process, or in the controller under `-n`.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Generator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import pytest_goat
 from pytest_goat.collect.suites import SUITE_FILE, Suites
 from pytest_goat.errors import Cause
 from pytest_goat.gate import Gate, evaluate, exit_code, ungated
 from pytest_goat.item import trial_id
+from pytest_goat.record import begun, ended
 from pytest_goat.report.junit import suite_properties, write_junit
 from pytest_goat.report.summary import summarize
 from pytest_goat.report.terminal import summary_lines
-from pytest_goat.result import AgentInfo, Git, RunRecord, RunSummary, Status, TrialResult
+from pytest_goat.result import RunRecord, RunSummary, Status, TrialResult
 from pytest_goat.settings import Settings
 from pytest_goat.store.folder import FolderStore
 from pytest_goat.task import GateRule
@@ -51,23 +46,7 @@ class Reporting:
         """Make the run's folder, once. Raises `UserError` where it cannot be written."""
         if self._record is not None:
             return
-        self._record = RunRecord(
-            run_id=self._run_id,
-            started=_now(),
-            argv=tuple(sys.argv),
-            settings=dataclasses.asdict(self._settings),
-            versions={
-                "pytest-goat": pytest_goat.__version__,
-                "pytest": pytest.__version__,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-            },
-            git=_git(self._config.rootpath),
-            models=self._settings.labels,
-            agent=AgentInfo(rig.agent.name, rig.agent.version) if rig else AgentInfo(self._settings.agent),
-            backend=rig.backend.description if rig else "",
-            gateway=rig.gateway.name if rig else "",
-        )
+        self._record = begun(self._run_id, self._settings, self._config.rootpath, rig)
         self._store.open_run(self._record)
 
     def add(self, text: str) -> None:
@@ -113,7 +92,7 @@ class Reporting:
         self._summary = summarize(self._results, run_id=self._run_id, gates=verdicts, duration=duration)
         folder = self._store.run(self._run_id)
         folder.write_summary(self._summary)
-        folder.write_record(dataclasses.replace(self._record, finished=_now()))
+        folder.write_record(ended(self._record))
         write_junit(folder.junit, self._results, self._summary)
         self._tell_junit(self._summary)
         if gates and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -173,25 +152,3 @@ def _refused(config: pytest.Config) -> bool:
     """Whether a worker stopped the run before its first trial: then the reason has been shown."""
     controller: Any = config.pluginmanager.getplugin("dsession")
     return str(getattr(controller, "shouldstop", "")).startswith(REFUSED)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git(folder: Path) -> Git:
-    def ask(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words],  # noqa: S607 - the git of the PATH is meant
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = ask("rev-parse", "HEAD")
-        return Git(commit, bool(commit and ask("status", "--porcelain", "--untracked-files=no")))
-    except (OSError, subprocess.TimeoutExpired):
-        return Git()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_goat.checks import describe_failure
 from pytest_goat.errors import UserError
+from pytest_goat.record import begun, ended
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text, usage_line
 from pytest_goat.report.summary import summarize
 from pytest_goat.report.text import clean
-from pytest_goat.result import AgentInfo, RunRecord, Status
+from pytest_goat.result import Status
 from pytest_goat.rig import make_rig, preflight, secrets
 from pytest_goat.run_id import new_run_id
 from pytest_goat.scheduler import Scheduler
@@ -47,21 +45,13 @@ def run_prompt(
     try:
         scheduler.start()
         scheduler.call(preflight(rig, settings, [trial], asked=False))
-        record = RunRecord(
-            rig.run_id,
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            argv=tuple(map(redactor.text, sys.argv)),
-            models=(trial.model,),
-            agent=AgentInfo(rig.agent.name, rig.agent.version),
-            backend=rig.backend.description,
-            gateway=rig.gateway.name,
-        )
+        record = begun(rig.run_id, settings, Path.cwd(), rig)
         store.open_run(record)
         result = scheduler.submit(trial).result()
     finally:
         scheduler.stop()
     folder.write_summary(summarize([result], run_id=rig.run_id))
-    folder.write_record(dataclasses.replace(record, finished=datetime.now(UTC).isoformat(timespec="seconds")))
+    folder.write_record(ended(record))
     if result.status is Status.PASSED:
         changed = "".join(f"{kind}: {path}\n" for path, kind in result.changed.items())
         write(redactor.text(f"{clean(result.answer).rstrip()}\n\n{changed}{usage_line(result)}\n"))

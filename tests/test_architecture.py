@@ -28,7 +28,7 @@ LAYERS = (
     ("gate",),
     ("report",),
     ("scheduler",),
-    ("rig",),
+    ("rig", "record"),
     ("single", "doctor"),
     ("keys",),
     ("item",),
