@@ -38,14 +38,20 @@ def _whole(least: int) -> Parse:
     return parse
 
 
-def _seconds(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not (number > 0 and math.isfinite(number)):
-        raise ValueError("must be a number of seconds above 0")
-    return number
+def _positive(what: str) -> Parse:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not (number > 0 and math.isfinite(number)):
+            raise ValueError(f"must be a number {what} above 0")
+        return number
+
+    return parse
+
+
+_seconds = _positive("of seconds")
 
 
 def _share(value: str) -> float:
@@ -128,7 +134,30 @@ class Settings:
         "N",
     )
     backend: str = _option(
-        "auto", "Where sandboxes are made: auto, local (default auto).", _one_of("auto", "local"), "NAME"
+        "auto",
+        "Where sandboxes are made: local, modal, or auto (default): modal for a real model\n"
+        "where Modal is configured, else local.",
+        _one_of("auto", "local", "modal"),
+        "NAME",
+    )
+    modal_env: str = _option(
+        "goat", "Modal environment of sandboxes, services and results (default goat).", metavar="NAME"
+    )
+    deploy: str = _option(
+        "auto",
+        "Services on Modal: deploy them when they are missing or of another configuration\n"
+        "(auto, the default), never, or always.",
+        _one_of("auto", "never", "always"),
+        "WHEN",
+    )
+    create_rate: float = _option(
+        5.0,
+        "Modal sandboxes created per second, by all processes of this machine (default 5).",
+        _positive("of sandboxes per second"),
+        "RATE",
+    )
+    models: str | None = _option(
+        None, "File with rows of your own for the table of models (infra/models.yaml).", metavar="FILE"
     )
     sandbox: str = _option(
         "auto",

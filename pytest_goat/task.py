@@ -35,6 +35,20 @@ class Limits:
     disk_mb: int = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a task wants of its machine beside the limits. A local sandbox has none to give."""
+
+    image: str | Path = ""
+    """A registry's image, as in `python:3.12-slim`; a path: the Dockerfile that makes it; "": ours."""
+    setup: str = ""
+    """A line for `bash -c`, run as root when the image is made, before the workspace is there."""
+    cpu: float | None = None
+    """Cores."""
+    gpu: str = ""
+    """A GPU's name at Modal, as in `T4` or `A10G:2`."""
+
+
 FileSource = str | Path
 """Text as it is, or the host's file (absolute) whose bytes are meant."""
 
@@ -154,6 +168,7 @@ class Task:
     workspace: Path | None = None
     """Workspace: a folder of the host that is copied; `files` lie over it."""
     limits: Limits = field(default_factory=Limits)
+    machine: Machine = Machine()
     tags: tuple[str, ...] = ()
     solution: Solution | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "pytest_goat"
 LAYERS = (
     ("errors", "redact", "run_id"),
     ("settings",),
+    ("models",),
+    ("cloud",),
     ("task",),
     ("collect",),
     ("sandbox",),

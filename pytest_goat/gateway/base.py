@@ -94,6 +94,8 @@ class TrialKey:
     """The model as the user named it; the only one this trial may ask for."""
     suite_root: Path | None = None
     """Where recordings stand; None for a task outside any suite."""
+    lifetime: float = 3600.0
+    """Seconds, from the opening of its endpoint, after which its token is worth nothing."""
 
 
 class Endpoint(Protocol):
@@ -132,6 +134,10 @@ class Gateway(Protocol):
     @property
     def name(self) -> str:
         """`replay`, `direct`, ..."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names that a sandbox in the cloud must reach; () where each sandbox has its own listener."""
 
     async def start(self) -> None:
         """Get ready."""

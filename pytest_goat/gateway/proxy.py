@@ -169,6 +169,10 @@ class ProxyGateway:
     def name(self) -> str:
         return "+".join(sorted({upstream.name for upstream in self._upstreams.values()}))
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return ()
+
     async def start(self) -> None:
         for upstream in set(self._upstreams.values()):
             await upstream.start()

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pytest_goat.task import Machine
+
 MB = 1024 * 1024
 
 
@@ -72,6 +74,11 @@ class SandboxSpec:
     attach: Attach | None = None
     """Local backends make the one way out of the sandbox, a listening socket, and hand it to this.
     None: nothing at all can be reached from inside."""
+    hosts: tuple[str, ...] = ()
+    """Host names that a sandbox in the cloud may reach: the gateway's. Local ones reach `attach` alone."""
+    machine: Machine = field(default_factory=Machine)
+    lifetime: float = 3600.0
+    """Seconds after which a sandbox in the cloud ends by itself, whatever becomes of us."""
 
 
 @dataclass(frozen=True, slots=True)

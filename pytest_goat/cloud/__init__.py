@@ -1,0 +1,1 @@
+"""What sandboxes, gateway, store and services on Modal have in common: names, deadlines, errors."""
