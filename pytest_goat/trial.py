@@ -18,7 +18,7 @@ from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError
 from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey, Usage
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
-from pytest_goat.task import JudgeCheck, Trial
+from pytest_goat.task import JudgeCheck, Task, Trial
 from pytest_goat.verdict import Evidence, Ruling, decide
 from pytest_goat.workspace import read_workspace, without_caches
 
@@ -37,6 +37,8 @@ NEVER_RETRIED = frozenset(
 """Infrastructure errors that come out the same however often they are tried."""
 AGENT_ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
 """An agent edits and runs within one second: by time and size, Python would take old bytecode for new."""
+STEPS_TIMEOUT = 300.0
+"""Seconds for all that is neither agent nor check."""
 ANSWER_MAX = 64 * 1024
 """Characters of the final text that are kept."""
 
@@ -156,7 +158,16 @@ class Workbench:
             # Half the time of the task at most: a hung model is told from a slow agent.
             self._endpoint = self.rig.gateway.open(trial_key(self.trial, self.rig.run_id), limits.timeout / 2)
             attach = self._endpoint.attach
-        self._sandbox = await self.rig.backend.open(SandboxSpec(self.trial.id, bounds, agent.mounts, attach))
+        spec = SandboxSpec(
+            self.trial.id,
+            bounds,
+            agent.mounts,
+            attach,
+            hosts=self.rig.gateway.hosts if agent.needs_model else (),
+            machine=self.trial.task.machine,
+            lifetime=lifetime(self.trial.task),
+        )
+        self._sandbox = await self.rig.backend.open(spec)
         if self._endpoint is not None:
             self._endpoint.set_workdir(self._sandbox.workdir)
         original = read_workspace(self.trial.task)
@@ -239,7 +250,15 @@ class Workbench:
 def trial_key(trial: Trial, run_id: str) -> TrialKey:
     """Who the trial is to the gateway."""
     task = trial.task
-    return TrialKey(run_id, trial.id, task.id, trial.model, task.suite.root if task.suite else None)
+    root = task.suite.root if task.suite else None
+    return TrialKey(run_id, trial.id, task.id, trial.model, root, lifetime(task))
+
+
+def lifetime(task: Task) -> float:
+    """Seconds that a trial of `task` can take at most: the agent, every check, and putting and taking."""
+    limits = task.limits
+    checks = sum(getattr(check, "timeout", None) or limits.check_timeout for check in task.checks)
+    return limits.timeout + checks + STEPS_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

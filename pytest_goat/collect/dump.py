@@ -8,7 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_goat.task import Check, FileCheck, FileSource, JudgeCheck, Limits, OutputCheck, RunCheck, Task
+from pytest_goat.task import (
+    Check,
+    FileCheck,
+    FileSource,
+    JudgeCheck,
+    Limits,
+    Machine,
+    OutputCheck,
+    RunCheck,
+    Task,
+)
 
 
 def dump_task(task: Task) -> dict[str, Any]:
@@ -18,9 +28,8 @@ def dump_task(task: Task) -> dict[str, Any]:
     suite's defaults, or our own, have it is left out.
     """
     folder = task.source.path.parent
-    given: dict[str, Any] = {key: getattr(task, key) for key in _BUILTIN if key not in _LIMITS} | asdict(
-        task.limits
-    )
+    given: dict[str, Any] = {key: getattr(task, key) for key in _BUILTIN if key not in _PARTS}
+    given |= asdict(task.limits) | asdict(task.machine)
     inherited = {**_BUILTIN, **(task.suite.defaults if task.suite else {})}
     plain: dict[str, Any] = {"id": task.id, "prompt": task.prompt}
     for key, value in given.items():
@@ -29,13 +38,13 @@ def dump_task(task: Task) -> dict[str, Any]:
     return plain
 
 
-_LIMITS = asdict(Limits())
+_PARTS = asdict(Limits()) | asdict(Machine())
 _BUILTIN: dict[str, Any] = {
     "description": "",
     "tags": (),
     "files": {},
     "workspace": None,
-    **_LIMITS,
+    **_PARTS,
     "checks": (),
     "threshold": 1.0,
     "solution": None,
@@ -53,6 +62,8 @@ def _plain(key: str, value: Any, folder: Path) -> Any:
             return [_check(check, folder) for check in value]
         case "solution":
             return _given(run=value.run, files=_files(value.files, folder))
+        case "image" if isinstance(value, Path):
+            return f"./{_relative(value, folder)}"
         case "tags":
             return list(value)
         case _:

@@ -23,7 +23,7 @@ from pytest_goat.collect.kinds import (
     table,
     want_table,
 )
-from pytest_goat.collect.paths import Files, HostFolder, HostText
+from pytest_goat.collect.paths import Files, HostFolder, HostText, ImageName
 from pytest_goat.collect.problems import Wrong
 from pytest_goat.task import GateRule, Solution
 
@@ -35,6 +35,7 @@ TAG = Word(
     re.compile(r"(?!(?:and|or|not|skipif|parametrize|usefixtures|filterwarnings)$)[A-Za-z_][A-Za-z0-9_-]*"),
     "a tag is a pytest marker: letters, digits, _ and -, first a letter or _, and no word of pytest's own",
 )
+GPU = Word(re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(:[1-8])?"), "a GPU is a name of Modal's, as in T4 or A10G:2")
 _COUNT = Number(1, whole=True)
 _SECONDS = Number(above=True)
 
@@ -79,11 +80,19 @@ LIMITS = table(
     Field("disk_mb", _COUNT, "Megabytes that it may write (default 1024)."),
 )
 
+MACHINE = table(
+    Field("image", ImageName(), "Image of a sandbox on Modal, or a file beside this one: ./Dockerfile."),
+    Field("setup", Text(), "Line for `bash -c`, run as root when the image is made (Modal alone)."),
+    Field("cpu", Number(above=True), "Cores of a sandbox on Modal."),
+    Field("gpu", GPU, "GPU of a sandbox on Modal, as in T4 or A10G:2."),
+)
+
 SHARED = table(
     Field("tags", Many(TAG, commas=True), "Markers: `pytest -m easy` runs the tasks with the tag `easy`."),
     Field("files", Files(), "The workspace: path -> text, or {from: a file beside this one}."),
     Field("workspace", HostFolder(), "The workspace: a folder beside this file; `files` lie over it."),
     *LIMITS.values(),
+    *MACHINE.values(),
     Field("checks", Checks(), "Conditions on the outcome. None: the task passes when the agent completes."),
     Field(
         "threshold",

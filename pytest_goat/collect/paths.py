@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,27 @@ class HostFolder:
         if Path(os.path.realpath(home.path)).is_relative_to(path):
             raise Wrong("holds the prompt file, checks and all", "keep the workspace in a folder of its own")
         return path
+
+    def schema(self) -> Schema:
+        return Text().schema()
+
+
+class ImageName:
+    """A machine's image: a registry's, or the Dockerfile beside the prompt file that makes it."""
+
+    form = re.compile(
+        r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w.-]{1,128})?(?:@sha256:[0-9a-f]{64})?"
+    )
+    """https://github.com/distribution/reference, without what nobody uses."""
+
+    def read(self, value: Any, home: Home) -> str | Path:
+        text = Text().read(value, home)
+        if text.startswith("./") or text.rpartition("/")[2].startswith("Dockerfile"):
+            return HostFile().read(text, home)
+        if not self.form.fullmatch(text):
+            mend = "write an image, as in python:3.12-slim, or a file beside this one, as in ./Dockerfile"
+            raise Wrong(f"{text} is no name of an image", mend)
+        return text
 
     def schema(self) -> Schema:
         return Text().schema()

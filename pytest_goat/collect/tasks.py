@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_goat.collect.documents import read_documents
-from pytest_goat.collect.fields import LIMITS, TASK, Defaults
+from pytest_goat.collect.fields import LIMITS, MACHINE, TASK, Defaults
 from pytest_goat.collect.kinds import Home, line_of, near_miss, read_table, slip, want_list, want_table
 from pytest_goat.collect.problems import Inexact, Problems, Wrong, key_step, raise_all
 from pytest_goat.collect.values import Table
-from pytest_goat.task import Limits, Source, Suite, Task
+from pytest_goat.task import Limits, Machine, Source, Suite, Task
 
 TASK_FORM = "a task is a mapping with at least `prompt: ...`"
 FILE_KEYS = ("defaults", "tasks")
@@ -59,7 +59,8 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 _limits = lru_cache(typed=True)(Limits)
-"""One record for all tasks with the same limits."""
+_machine = lru_cache(typed=True)(Machine)
+"""One record for all tasks with the same limits, and on the same machine."""
 
 
 @dataclass(slots=True)
@@ -171,6 +172,7 @@ class _Reader:
             prompt=values.pop("prompt", prompt_file),
             source=Source(path, given.line),
             limits=_limits(**{key: values.pop(key) for key in LIMITS if key in values}),
+            machine=_machine(**{key: values.pop(key) for key in MACHINE if key in values}),
             suite=self.suite,
             **values,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_goat.task import Check, FileCheck, JudgeCheck, Limits, OutputCheck, RunCheck, Solution
+from pytest_goat.task import Check, FileCheck, JudgeCheck, Limits, Machine, OutputCheck, RunCheck, Solution
 from tests.support.prompts import Prompts
 
 
@@ -28,6 +28,10 @@ def test_a_task_with_every_key(prompts: Prompts) -> None:
         memory_mb=512,
         processes=4.0,
         disk_mb=10,
+        image="python:3.12-slim",
+        setup="apt-get install -y jq",
+        cpu=2,
+        gpu="A10G:2",
         checks=[{"run": "true"}],
         threshold=0.5,
         solution={"run": "touch x", "files": {"y": "z"}},
@@ -38,6 +42,7 @@ def test_a_task_with_every_key(prompts: Prompts) -> None:
     assert task.files == {"a/b.txt": "text", "c": ""}
     assert task.limits == Limits(3, 1.5, 2, 512, 4, 10)
     assert isinstance(task.limits.processes, int)
+    assert task.machine == Machine("python:3.12-slim", "apt-get install -y jq", 2, "A10G:2")
     assert (task.threshold, task.solution) == (0.5, Solution("touch x", {"y": "z"}))
     assert task.metadata == {"level": [1, None, {"a": True}]}
 
@@ -140,6 +145,9 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("timeout", 1e300, "timeout: is the number 1e+300"),
     ("timeout", None, "timeout: is nothing (null), not a number"),
     ("check_timeout", False, "check_timeout: is false, not a number"),
+    ("image", "Not An Image", "image: Not An Image is no name of an image"),
+    ("gpu", "A10G:9", "gpu: is the text 'A10G:9' | a GPU is a name"),
+    ("cpu", 0, "cpu: is the number 0"),
     ("memory_mb", 0.5, "memory_mb: is the number 0.5, not a whole number"),
     ("processes", [], "processes: is a list, not a whole number"),
     ("disk_mb", {}, "disk_mb: is a mapping, not a whole number"),

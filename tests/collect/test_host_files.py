@@ -76,3 +76,16 @@ def test_a_suite_reached_through_a_link_is_whole(prompts: Prompts) -> None:
     link.symlink_to("suite")
     through = Prompts(link, Suites(link.parent).of(link / "goat.yaml"))
     assert through.task(workspace="work").workspace == Path(os.path.realpath(link)) / "work"
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "./Dockerfile.slow", "./machine"])
+def test_an_image_may_be_a_dockerfile_beside_the_prompt_file(prompts: Prompts, name: str) -> None:
+    path = prompts.write(name, "FROM python:3.12-slim\n")
+    assert prompts.task(image=name).machine.image == path
+    path.unlink()
+    assert "there is no file" in prompts.problem(image=name)
+
+
+@pytest.mark.parametrize("name", ["python", "ghcr.io/some/image:1.2_x", "host:5000/a/b@sha256:" + "0f" * 32])
+def test_an_image_may_be_a_registrys(prompts: Prompts, name: str) -> None:
+    assert prompts.task(image=name).machine.image == name
