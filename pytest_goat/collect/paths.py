@@ -78,22 +78,21 @@ class HostFolder:
 class ImageName:
     """A machine's image: a registry's, or the Dockerfile beside the prompt file that makes it."""
 
-    form = re.compile(
-        r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w.-]{1,128})?(?:@sha256:[0-9a-f]{64})?"
-    )
+    file = r"\./.*|(?:.*/)?Dockerfile[^/]*"
+    name = r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w.-]{1,128})?(?:@sha256:[0-9a-f]{64})?"
     """https://github.com/distribution/reference, without what nobody uses."""
 
     def read(self, value: Any, home: Home) -> str | Path:
         text = Text().read(value, home)
-        if text.startswith("./") or text.rpartition("/")[2].startswith("Dockerfile"):
+        if re.fullmatch(self.file, text):
             return HostFile().read(text, home)
-        if not self.form.fullmatch(text):
+        if not re.fullmatch(self.name, text):
             mend = "write an image, as in python:3.12-slim, or a file beside this one, as in ./Dockerfile"
             raise Wrong(f"{text} is no name of an image", mend)
         return text
 
     def schema(self) -> Schema:
-        return Text().schema()
+        return {"type": "string", "pattern": f"^(?:{self.file}|{self.name})$"}
 
 
 FROM = table(Field("from", HostFile(), "File beside the prompt file; an executable one stays so."))
