@@ -32,6 +32,7 @@ from pytest_goat.result import TrialResult
 from pytest_goat.rig import default_parallel, make_rig, preflight, secrets
 from pytest_goat.scheduler import Scheduler
 from pytest_goat.settings import Settings
+from pytest_goat.stopping import exit_on_sigterm
 from pytest_goat.store.encode import json_text
 from pytest_goat.store.folder import FolderStore, RunFolder
 from pytest_goat.task import Trial
@@ -64,6 +65,7 @@ class GoatSession:
         self._scheduler: Scheduler | None = None
         self._scratch: Path | None = None
         self._futures: dict[str, Future[TrialResult]] = {}
+        config.add_cleanup(exit_on_sigterm())
 
     @property
     def folder(self) -> RunFolder:

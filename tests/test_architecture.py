@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "pytest_goat"
 
 LAYERS = (
     ("errors", "redact", "run_id"),
-    ("settings",),
+    ("settings", "environ"),
     ("models",),
     ("cloud",),
     ("task",),
@@ -34,7 +34,7 @@ LAYERS = (
     ("single", "doctor"),
     ("keys",),
     ("item",),
-    ("live",),
+    ("live", "stopping"),
     ("reporting",),
     ("fixture",),
     ("session",),
@@ -43,7 +43,7 @@ LAYERS = (
 )
 """From first to last: a part imports only what stands before it, or its own modules."""
 
-PYTEST_PARTS = {"keys", "plugin", "item", "live", "session", "reporting", "fixture", "cli"}
+PYTEST_PARTS = {"keys", "plugin", "item", "live", "session", "stopping", "reporting", "fixture", "cli"}
 """The only ones that know pytest."""
 
 LIGHT = {"", "errors", "settings", "keys", "plugin"}

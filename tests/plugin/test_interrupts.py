@@ -109,17 +109,31 @@ def results_of(folder: Path) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_leaves_nothing_but_its_results(run: Run, number: signal.Signals) -> None:
+def test_a_killed_run_leaves_nothing_but_its_results(run: Run) -> None:
     run.start("quick", slow=3)
     run.wait_for(quick=1, asleep=3)
-    run.process.send_signal(number)
-    assert run.process.wait() == -number
+    run.process.kill()
+    assert run.process.wait() == -signal.SIGKILL
     until("sandboxes are gone", lambda: run.asleep() == 0, SOON)
     told = results_of(run.folder)
     assert [(trial["task_id"], trial["status"]) for trial in told["trials"]] == [("quick", "passed")]
     assert told["run"]["finished"] == ""
     assert told["summary"]["totals"]["passed"] == 1
+
+
+@pytest.mark.parametrize(
+    "run", [("--goat-parallel=4",), ("-n", "2")], indirect=True, ids=["alone", "workers"]
+)
+def test_sigterm_ends_the_run_in_good_order(run: Run) -> None:
+    run.start("quick", slow=3)
+    run.wait_for(quick=1, asleep=2)
+    run.process.terminate()
+    until("sandboxes are gone", lambda: run.asleep() == 0, SOON)
+    assert run.process.wait(SOON) == 128 + signal.SIGTERM
+    assert "ended by SIGTERM" in run.log
+    assert "Traceback" not in run.log
+    told = results_of(run.folder)
+    assert (bool(told["run"]["finished"]), told["summary"]["totals"]["passed"]) == (True, 1)
 
 
 @pytest.mark.parametrize("run", [("-n", "2")], indirect=True, ids=["workers"])
