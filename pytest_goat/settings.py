@@ -171,6 +171,19 @@ class Settings:
     judge_model: str | None = _option(
         None, "Model that answers the rubrics of `judge` checks.", metavar="NAME"
     )
+    max_trial_cost: float | None = _option(
+        None,
+        "USD that the model calls of one trial may cost; a call beyond it is refused.",
+        _positive("of USD"),
+        "USD",
+    )
+    confirm_cost: float | None = _option(
+        None,
+        "Ask before a run that will probably cost more USD than this, by what the same tasks\n"
+        "cost before; without a terminal to ask on, such a run is refused.",
+        _positive("of USD"),
+        "USD",
+    )
     min_pass_rate: float | None = _option(
         None, "Gate: exit with 0 only when the pass rate of all trials is at least this.", _share, "RATE"
     )
