@@ -46,6 +46,8 @@ class Findings:
     error: ProviderError | None = None
     complete: bool = False
     """Nothing of worth is still to come."""
+    done: bool = False
+    """Nothing at all is: the stream said `[DONE]`."""
     tool_calls: set[tuple[int, str]] = field(default_factory=set)
 
     def take(self, said: dict[str, Any], part: str) -> None:
@@ -83,7 +85,10 @@ class Reader(Protocol):
 
 
 class JsonReader:
-    """Reads one JSON document; of a `status` beyond 2xx, an error in whatever form."""
+    """Reads one JSON document; of a `status` beyond 2xx, an error in whatever form.
+
+    It passes whole: an agent that holds its last byte finds the call in the record.
+    """
 
     def __init__(self, found: Findings, status: int) -> None:
         self._found, self._failed = found, status >= 300
@@ -92,7 +97,7 @@ class JsonReader:
     def feed(self, data: bytes) -> bytes:
         self._data += data
         _bound(self._data)
-        return data
+        return b""
 
     def end(self) -> bytes:
         text = self._data.decode(errors="replace")
@@ -107,7 +112,7 @@ class JsonReader:
             self._found.complete = True
         elif not (said is text and text.lstrip().startswith("{")):
             self._found.error = ProviderError(f"the answer is no chat completion: {text[:200]!r}")
-        return b""
+        return bytes(self._data)
 
 
 class EventReader:
@@ -140,7 +145,7 @@ class EventReader:
         lines = event.splitlines()
         payload = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
         if payload == b"[DONE]":
-            self._found.complete = True
+            self._found.complete = self._found.done = True
             return True
         try:
             said = json.loads(payload)

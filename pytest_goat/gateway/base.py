@@ -96,6 +96,8 @@ class TrialKey:
     """Where recordings stand; None for a task outside any suite."""
     lifetime: float = 3600.0
     """Seconds, from the opening of its endpoint, after which its token is worth nothing."""
+    recording: str = ""
+    """Where a deployed gateway holds its recording; "" where recordings are read from the disk."""
 
 
 class Endpoint(Protocol):

@@ -118,7 +118,11 @@ class Exchange:
                 async with contextlib.aclosing(answer.body) as body:
                     async for data in body:
                         record.byte()
-                        await give(sink.write(reader.feed(self.redactor.data(data))))
+                        shown = reader.feed(self.redactor.data(data))
+                        if found.done:
+                            # Known before the agent is told: it may be gone a moment later.
+                            record.end(*_outcome(answer, record))
+                        await give(sink.write(shown))
         except TimeoutError:
             if not found.complete:
                 raise UpstreamBroken(Ending.SILENT, f"no byte from the model for {limit:g} s") from None

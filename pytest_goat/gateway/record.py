@@ -31,7 +31,8 @@ class CallRecord:
         self._redactor = redactor
         self._duration: float | None = None
         self._first_byte: float | None = None
-        self._ended = False
+        self.ended = False
+        """Nothing that is still to come changes what is known of the call."""
         self._cause: Cause | None = None
         self._message = ""
         self.found = Findings()
@@ -45,7 +46,7 @@ class CallRecord:
 
     def end(self, outcome: Outcome, message: str) -> None:
         """The call has ended otherwise than by the agent's hanging up."""
-        self._ended = True
+        self.ended = True
         self._cause = cause_of(outcome)
         self._message = message if self._cause else ""
         self.stop()
@@ -69,7 +70,7 @@ class CallRecord:
         duration = time.monotonic() - self._started if self._duration is None else self._duration
         found, clean = self.found, self._redactor.text
         cause, message = self._cause, self._message
-        if not self._ended and (error := self.error()) is not None:
+        if not self.ended and (error := self.error()) is not None:
             cause, message = cause_of(error[0]), error[1]
         return ModelCall(
             started=self._offset,
@@ -83,7 +84,7 @@ class CallRecord:
             finish_reason=clean(found.finish_reason)[:_NAME],
             tool_calls=len(found.tool_calls),
             usage=found.usage,
-            hung_up=not (self._ended or found.complete),
+            hung_up=not (self.ended or found.complete),
         )
 
 

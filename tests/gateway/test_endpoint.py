@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from pytest_goat.errors import Cause
-from pytest_goat.gateway import make_gateway, proxy
+from pytest_goat.gateway import make_gateway, serving
 from pytest_goat.gateway.proxy import ProxyGateway
 from pytest_goat.gateway.request import MAX_BODY
 from tests.gateway.calls import (
@@ -129,7 +129,7 @@ def test_on_a_private_socket_no_key_is_needed() -> None:
 
 
 def test_a_trial_has_a_bounded_number_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy, "_MAX_CALLS", 2)
+    monkeypatch.setattr(serving, "MAX_CALLS", 2)
 
     async def scenario() -> None:
         gateway = ProxyGateway({MODEL: Parts(END)}, 30.0)

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from pytest_goat.errors import Cause
-from pytest_goat.gateway import exchange, make_gateway, proxy
+from pytest_goat.gateway import exchange, make_gateway, serving
 from pytest_goat.gateway.base import ModelCall, Usage
 from pytest_goat.gateway.proxy import ProxyGateway
 from tests.gateway.calls import (
@@ -342,7 +342,7 @@ def test_the_time_that_the_agent_takes_to_read_is_not_the_models() -> None:
 
 
 def test_an_agent_that_never_reads_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy, "_WRITE_TIMEOUT", 0.1)
+    monkeypatch.setattr(serving, "_WRITE_TIMEOUT", 0.1)
 
     async def scenario() -> None:
         gateway = ProxyGateway({MODEL: Parts(*[b": %s\n\n" % (b"x" * 2**20)] * 20, END)}, 30.0)
