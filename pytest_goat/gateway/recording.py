@@ -82,6 +82,33 @@ def read_recording(path: Path) -> tuple[Turn, ...]:
         raise TaskError(str(path), _line(text, wrong.where), field, wrong.problem, wrong.mend) from None
 
 
+def turns_of(content: Any, source: str) -> tuple[Turn, ...]:
+    """The turns of a recording's `content`, as its file has it. Raises `TaskError` that names `source`."""
+    try:
+        return _turns(content)
+    except _Wrong as wrong:
+        raise TaskError(source, 0, _field(wrong.where), wrong.problem, wrong.mend) from None
+
+
+def content_of(turns: Sequence[Turn]) -> dict[str, Any]:
+    """A recording's content, as JSON has it: `turns_of` reads the same turns from it."""
+    return {"turns": [_content_of(turn) for turn in turns]}
+
+
+def _content_of(turn: Turn) -> dict[str, Any]:
+    if turn.error:
+        status, message = turn.error
+        return {"error": {"status": status, "message": message}}
+    content: dict[str, Any] = {
+        "text": turn.text,
+        "tools": [{tool.name: tool.arguments} for tool in turn.tools],
+        "finish_reason": turn.finish_reason,
+    }
+    if turn.usage is not None:
+        content["usage"] = {name: getattr(turn.usage, name) for name in _USAGE_KEYS}
+    return content
+
+
 def _parse(text: str, path: Path) -> Any:
     if path.suffix == ".json":
         try:

@@ -18,19 +18,16 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from pytest_goat.errors import TaskError, UserError
+from pytest_goat.errors import GatewayError, UserError
 from pytest_goat.gateway.base import TrialKey, Usage
-from pytest_goat.gateway.recording import Turn, read_recording
+from pytest_goat.gateway.causes import Ending
+from pytest_goat.gateway.recording import Turn
+from pytest_goat.gateway.recordings import MODEL, DiskRecordings, Recordings
 from pytest_goat.gateway.request import ModelRequest
-from pytest_goat.gateway.upstream import Answer, error_body, event_answer, json_answer
+from pytest_goat.gateway.upstream import Answer, UpstreamBroken, error_body, event_answer, json_answer
 
-MODEL = "replay"
-
-_SUFFIXES = (".yaml", ".json")
-_LISTED = 10
 _PIECE = 2000
 """Characters in one event, at most: some clients do not read lines of 64 KiB."""
 
@@ -41,10 +38,11 @@ def is_replay(model: str) -> bool:
 
 
 class ReplayUpstream:
-    """Serves the recordings of all tasks."""
+    """Serves the recordings of all tasks: those on the disk, or those of another source."""
 
-    def __init__(self) -> None:
-        self._read: dict[Path, tuple[Turn, ...] | TaskError] = {}
+    def __init__(self, recordings: Recordings | None = None) -> None:
+        self._disk = DiskRecordings()
+        self._recordings = recordings or self._disk
 
     @property
     def name(self) -> str:
@@ -61,66 +59,28 @@ class ReplayUpstream:
         """Nothing is held."""
 
     async def preflight(self, model: str, keys: Sequence[TrialKey]) -> None:
-        """Raises `UserError` that lists the tasks that have no recording, or a wrong one."""
-        problems = {key.task_id: problem for key in keys if (problem := self._problem(key))}
-        if not problems:
-            return
-        lines = list(problems.values())
-        more = [f"... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
-        listed = "\n".join(f"  {line}" for line in [*lines[:_LISTED], *more])
-        raise UserError(
-            f"Model '{model}' cannot serve {len(lines)} of the tasks:\n{listed}\n"
-            "Write these recordings, leave the tasks out (-k), or choose a model with --goat-model."
-        )
+        """Raises `UserError` that lists the tasks that have no recording on the disk, or a wrong one."""
+        self._disk.check(model, keys)
 
     @asynccontextmanager
     async def answer(self, request: ModelRequest) -> AsyncIterator[Answer]:
         try:
-            yield _answer(request, self._turn(request))
+            answer = _answer(request, await self._turn(request))
         except UserError as miss:
-            yield json_answer(400, error_body(str(miss), "replay_miss", "replay_miss"))
+            answer = json_answer(400, error_body(str(miss), "replay_miss", "replay_miss"))
+        except GatewayError as error:
+            raise UpstreamBroken(Ending.UNREACHABLE, str(error)) from error
+        yield answer
 
-    def _problem(self, key: TrialKey) -> str:
-        try:
-            self._turns(key)
-        except UserError as error:
-            return str(error)
-        return ""
-
-    def _turn(self, request: ModelRequest) -> Turn:
-        turns = self._turns(request.key)
+    async def _turn(self, request: ModelRequest) -> Turn:
+        recording = await self._recordings.find(request.key)
+        turns = recording.turns
         if request.turn > len(turns):
-            path = _find(request.key)
             raise UserError(
                 f"the recording of task '{request.key.task_id}' has {len(turns)} turns, and the agent asks "
-                f"for turn {request.turn}. Add it to {path}, or let an earlier turn end the work."
+                f"for turn {request.turn}. Add it to {recording.source}, or let an earlier turn end the work."
             )
         return turns[request.turn - 1]
-
-    def _turns(self, key: TrialKey) -> tuple[Turn, ...]:
-        """Raises `UserError` when the task has no recording, `TaskError` when it is wrong."""
-        path = _find(key)
-        if path not in self._read:
-            try:
-                self._read[path] = read_recording(path)
-            except TaskError as error:
-                self._read[path] = error
-        turns = self._read[path]
-        if isinstance(turns, TaskError):
-            raise turns
-        return turns
-
-
-def _find(key: TrialKey) -> Path:
-    folder = key.model.partition(":")[2] or MODEL
-    roots = [root for root in (key.suite_root, Path.cwd()) if root is not None]
-    if Path(key.task_id).name != key.task_id:
-        raise UserError(f"task '{key.task_id}' can have no recording: its id is no file name")
-    paths = [root / folder / f"{key.task_id}{suffix}" for root in roots for suffix in _SUFFIXES]
-    found = next((path for path in paths if path.is_file()), None)
-    if found is None:
-        raise UserError(f"task '{key.task_id}' has no recording: there is no {paths[0]}")
-    return found
 
 
 def _answer(request: ModelRequest, turn: Turn) -> Answer:
