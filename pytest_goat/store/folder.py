@@ -18,7 +18,7 @@ import difflib
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,13 @@ from pytest_goat.store.encode import json_text
 
 ARTIFACTS = ("trajectory.jsonl", "stdout.txt", "stderr.txt", "changes.diff")
 """The names that a trial's artifacts have."""
+
+RECORD = "run.json"
+SUMMARY = "summary.json"
+"""The names that a run's own files have."""
+
+TEMPORARY = ".tmp"
+"""How the name of a file that is being written ends; it begins with a dot."""
 
 ROOT_FILES = {
     "README.md": (
@@ -54,6 +61,10 @@ class StoredRun:
     """None when the run was killed before its end."""
     unreadable: tuple[str, ...] = ()
     """Files that could not be read, and why: "trials/x.json: not a trial record: ..."."""
+
+
+class UnknownRun(UserError):
+    """A store has no such run; the message lists near ones."""
 
 
 class RunFolder:
@@ -89,11 +100,11 @@ class RunFolder:
 
     def write_record(self, record: RunRecord) -> None:
         """Store what the run is: again at its end, with `finished`. Raises `OSError`."""
-        self._write(self.path / "run.json", record.to_json())
+        self._write(self.path / RECORD, record.to_json())
 
     def write_summary(self, summary: RunSummary) -> None:
         """Store what came out. Raises `OSError`."""
-        self._write(self.path / "summary.json", summary.to_json())
+        self._write(self.path / SUMMARY, summary.to_json())
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:
         text = json_text(value)
@@ -111,7 +122,7 @@ class FolderStore:
 
     def open_run(self, record: RunRecord) -> RunFolder:
         """Make the folder of a new run. Raises `UserError` when it exists or cannot be made."""
-        if (self.run(record.run_id).path / "run.json").exists():
+        if (self.run(record.run_id).path / RECORD).exists():
             raise UserError(f"run {record.run_id} exists already in {self.root}: choose another id")
         folder = self.prepare(record.run_id)
         try:
@@ -141,29 +152,18 @@ class FolderStore:
 
     def runs(self) -> list[str]:
         """Ids of the stored runs, newest first."""
-        return sorted((path.parent.name for path in self.root.glob("*/run.json")), reverse=True)
+        return sorted((path.parent.name for path in self.root.glob(f"*/{RECORD}")), reverse=True)
 
     def resolve(self, name: str = "latest") -> str:
         """The id of the run that `name` means: an id, the beginning or end of just one, or `latest`.
 
         Raises `UserError` that lists near ones.
         """
-        runs = self.runs()
-        if not runs:
-            raise UserError(f"no runs in {self.root} yet: `pytest benchmarks` makes one")
-        if name == "latest":
-            return runs[0]
-        if name in runs:
-            return name
-        fitting = [run_id for run_id in runs if name and (run_id.startswith(name) or run_id.endswith(name))]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            raise UserError(
-                f"{name!r} fits {len(fitting)} runs: {', '.join(fitting[:5])}. Give more of the id."
-            )
-        near = difflib.get_close_matches(name, runs, n=3) or runs[:3]
-        raise UserError(f"no run {name!r} in {self.root}. Near ones: {', '.join(near)}")
+        return which_run(name, self.runs(), str(self.root))
+
+    def place(self, run_id: str) -> str:
+        """Where a run is, for people."""
+        return os.path.relpath(self.run(run_id).path)
 
     def load(self, run_id: str) -> StoredRun:
         """All of a run. A file that cannot be read is reported in the answer, never an error."""
@@ -176,25 +176,46 @@ class FolderStore:
     def _load(self, run_id: str, *, every_trial: bool) -> StoredRun:
         path = self.run(run_id).path
         problems: list[str] = []
-        record = _read(path, "run.json", RunRecord.from_json, problems) or RunRecord(run_id)
-        summary = _read(path, "summary.json", RunSummary.from_json, problems)
+        record = _read(path, RECORD, RunRecord.from_json, problems) or RunRecord(run_id)
+        summary = _read(path, SUMMARY, RunSummary.from_json, problems)
         wanted = every_trial or summary is None
         names = sorted(file.name for file in path.glob("trials/*.json") if file.is_file()) if wanted else ()
         results = [_read(path, f"trials/{name}", TrialResult.from_json, problems) for name in names]
         return StoredRun(record, tuple(r for r in results if r), summary, tuple(problems))
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def which_run(name: str, runs: Sequence[str], where: str) -> str:
+    """The one of `runs` (newest first) that `name` means; `where` they are is said in errors.
+
+    Raises `UnknownRun`, and `UserError` when it fits several.
+    """
+    if not runs:
+        raise UnknownRun(f"no runs in {where} yet: `pytest benchmarks` makes one")
+    if name == "latest":
+        return runs[0]
+    if name in runs:
+        return name
+    fitting = [run_id for run_id in runs if name and (run_id.startswith(name) or run_id.endswith(name))]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise UserError(f"{name!r} fits {len(fitting)} runs: {', '.join(fitting[:5])}. Give more of the id.")
+    near = difflib.get_close_matches(name, runs, n=3) or runs[:3]
+    raise UnknownRun(f"no run {name!r} in {where}. Near ones: {', '.join(near)}")
+
+
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file so that a reader finds all of it or, until then, what was there before.
 
-    Raises `OSError`.
+    Not `durable`: a crash of the machine may empty it. Raises `OSError`.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
