@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pytest_goat.errors import UserError
 from pytest_goat.task import Machine
 
 MB = 1024 * 1024
@@ -31,6 +32,14 @@ class File:
 
 Files = Mapping[str, File]
 """Relative POSIX path -> file. A path that is absolute or has `..` is refused by every sandbox."""
+
+
+def parts_of(path: str) -> list[str]:
+    """The components of a relative path. Raises `UserError` for any other kind of path."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise UserError(f"file path {path!r}: must be relative, without '..', and name something")
+    return parts
 
 
 @dataclass(frozen=True, slots=True)

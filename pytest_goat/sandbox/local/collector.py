@@ -14,8 +14,7 @@ import stat
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pytest_goat.errors import UserError
-from pytest_goat.sandbox.base import File
+from pytest_goat.sandbox.base import File, parts_of
 from pytest_goat.sandbox.local.trees import FOLDER, make_writable, open_own, remove
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,14 +32,6 @@ _KINDS = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
-
-
-def parts_of(path: str) -> list[str]:
-    """The components of a relative path. Raises `UserError` for any other kind of path."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
-        raise UserError(f"file path {path!r}: must be relative, without '..', and name something")
-    return parts
 
 
 def put(root: int, files: Mapping[str, File | None]) -> Generator[None]:
