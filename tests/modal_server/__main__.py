@@ -19,15 +19,22 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.modal_server.admin import Admin, routes
+from tests.modal_server.admin import Admin
+from tests.modal_server.admin import routes as admin_routes
 from tests.modal_server.apps import Apps
 from tests.modal_server.blobs import Blobs
 from tests.modal_server.clients import Clients
+from tests.modal_server.dicts import Dicts
 from tests.modal_server.environments import Environments
+from tests.modal_server.functions import Functions
 from tests.modal_server.images import Images
 from tests.modal_server.mounts import Mounts
+from tests.modal_server.secrets import Secrets
 from tests.modal_server.server import Dispatcher, listen
 from tests.modal_server.state import State
+from tests.modal_server.volume_files import VolumeFiles
+from tests.modal_server.volumes import Volumes
+from tests.modal_server.web import Web
 
 MAX_BODY = 1 << 30
 """Bytes of one blob, block or admin call."""
@@ -60,16 +67,16 @@ def client_environment(state: State) -> dict[str, str]:
 
 async def serve(args: argparse.Namespace, folder: Path) -> None:
     state = State(folder, args.simulate)
-    blobs = Blobs(state)
-    own = [kind(state) for kind in (Admin, Clients, Environments, Apps, Images, Mounts)]
-    parts = [*own, blobs, *_optional("sandboxes", "Sandboxes", state)]
+    blobs, files, sites = Blobs(state), VolumeFiles(state), Web(state)
+    simple = (Admin, Clients, Environments, Apps, Secrets, Images, Mounts, Volumes, Dicts)
+    parts: list[object] = [kind(state) for kind in simple]
+    parts += [blobs, files, sites, Functions(state, sites), *_optional("sandboxes", "Sandboxes", state)]
     router_parts = _optional("router", "Router", state)
     everything = [*parts, *router_parts]
 
-    runner = web.AppRunner(_http_app(everything, blobs))
+    runner = web.AppRunner(_http_app([*blobs.routes(), *files.routes(), *admin_routes(everything)]))
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     state.http = f"http://127.0.0.1:{runner.addresses[0][1]}"
     grpc, state.url = await listen(Dispatcher(state, parts, router_parts), args.port)
 
@@ -89,10 +96,9 @@ def _optional(module: str, kind: str, state: State) -> list[object]:
     return [getattr(importlib.import_module(name), kind)(state)]
 
 
-def _http_app(parts: list[object], blobs: Blobs) -> web.Application:
+def _http_app(routes: list[web.RouteDef]) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
-    app.add_routes(blobs.routes())
-    app.add_routes(routes(parts))
+    app.add_routes(routes)
     return app
 
 

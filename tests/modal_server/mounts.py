@@ -7,13 +7,7 @@ import hashlib
 from modal_proto import api_pb2
 
 from tests.modal_server.state import Call, Mount, Placed, State
-from tests.modal_server.wire import conflict, exists, invalid
-
-GLOBAL = api_pb2.DEPLOYMENT_NAMESPACE_GLOBAL
-UNNAMED = (
-    api_pb2.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP,
-    api_pb2.OBJECT_CREATION_TYPE_EPHEMERAL,
-)
+from tests.modal_server.wire import conflict, invalid
 
 
 class Mounts:
@@ -43,27 +37,23 @@ class Mounts:
     async def MountGetOrCreate(
         self, request: api_pb2.MountGetOrCreateRequest, call: Call
     ) -> api_pb2.MountGetOrCreateResponse:
-        mount = self._find(request) if request.deployment_name else None
-        if mount is None:
-            mount = self._create(request)
+        name = request.deployment_name
+        if name and request.namespace == api_pb2.DEPLOYMENT_NAMESPACE_GLOBAL:
+            # The SDK's own files and builds of Python, which containers have from the host.
+            mounts = self._state.mounts
+            mount = mounts.named(name, "") or mounts.add(Mount(self._state.new_id("mo"), name, ""))
+        else:
+            mount = self._state.mounts.get_or_create(
+                request.object_creation_type,
+                name,
+                self._state.environment(request.environment_name),
+                lambda name: self._create(name, request),
+            )
         checksum = hashlib.sha256(repr(sorted(mount.files.items())).encode()).hexdigest()
         metadata = api_pb2.MountHandleMetadata(content_checksum_sha256_hex=checksum)
         return api_pb2.MountGetOrCreateResponse(mount_id=mount.id, handle_metadata=metadata)
 
-    def _find(self, request: api_pb2.MountGetOrCreateRequest) -> Mount | None:
-        mounts, name = self._state.mounts, request.deployment_name
-        if request.namespace == GLOBAL:
-            # The SDK's own files and builds of Python, which containers have from the host.
-            return mounts.named(name, "") or mounts.add(Mount(self._state.new_id("mo"), name, ""))
-        environment = self._state.environment(request.environment_name)
-        if not request.object_creation_type:
-            return mounts.need_named(name, environment)
-        mount = mounts.named(name, environment)
-        if mount and request.object_creation_type == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
-            raise exists(f"Mount '{name}' already exists")
-        return mount
-
-    def _create(self, request: api_pb2.MountGetOrCreateRequest) -> Mount:
+    def _create(self, name: str, request: api_pb2.MountGetOrCreateRequest) -> Mount:
         """Raises FAILED_PRECONDITION when the content of a file was not uploaded."""
         files = {}
         for file in request.files:
@@ -71,5 +61,4 @@ class Mounts:
                 raise conflict(f"the content of {file.filename} was not uploaded")
             files[file.filename] = Placed(self._state.content.path(file.sha256_hex), file.mode or 0o644)
         environment = self._state.environment(request.environment_name)
-        name = "" if request.object_creation_type in UNNAMED else request.deployment_name
-        return self._state.mounts.add(Mount(self._state.new_id("mo"), name, environment, files=files))
+        return Mount(self._state.new_id("mo"), name, environment, files=files)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from modal_proto import api_pb2
 
 from tests.modal_server.content import Content
 from tests.modal_server.faults import Faults
-from tests.modal_server.wire import not_found
+from tests.modal_server.wire import exists, not_found
+
+UNNAMED = (
+    api_pb2.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP,
+    api_pb2.OBJECT_CREATION_TYPE_EPHEMERAL,
+)
 
 DEFAULT_ENVIRONMENT = "main"
 WORKSPACE = "test-workspace"
@@ -129,8 +135,34 @@ class Dict(Record):
 @dataclass
 class Function(Record):
     app: str = ""
-    definition: api_pb2.Function = field(default_factory=api_pb2.Function)
+    """Id of the app that it belongs to."""
     url: str = ""
+    """Where it is reached, for a web function."""
+    created_as: api_pb2.Function = field(default_factory=api_pb2.Function)
+    """As it was created last; it counts from when its app is published."""
+    definition_id: str = ""
+    published: api_pb2.Function | None = None
+
+    def handle(self) -> api_pb2.FunctionHandleMetadata:
+        return api_pb2.FunctionHandleMetadata(
+            function_name=self.name,
+            function_type=api_pb2.Function.FUNCTION_TYPE_FUNCTION,
+            web_url=self.url,
+            definition_id=self.definition_id,
+            app_id=self.app,
+        )
+
+
+class RunningContainer(Protocol):
+    """A container of a function, as the parts that do not run it see it."""
+
+    id: str
+    app: str
+    started: float
+
+    async def end(self) -> None: ...
+    def commit(self, volume: str) -> None: ...
+    def reload(self, volume: str) -> None: ...
 
 
 R = TypeVar("R", bound=Record)
@@ -163,6 +195,27 @@ class Table(dict[str, R]):
         if record is None:
             raise not_found(f"{self.kind} '{name}' not found in environment '{environment}'")
         return record
+
+    def get_or_create(
+        self, how: api_pb2.ObjectCreationType.ValueType, name: str, environment: str, make: Callable[[str], R]
+    ) -> R:
+        """As a GetOrCreate request asks; `make` is given the name, "" for what shall have none.
+
+        With CREATE_OVERWRITE_IF_EXISTS a record that is there is replaced. Raises NOT_FOUND, ALREADY_EXISTS.
+        """
+        if how in UNNAMED:
+            return self.add(make(""))
+        found = self.named(name, environment)
+        if how == api_pb2.OBJECT_CREATION_TYPE_UNSPECIFIED:
+            return self.need_named(name, environment)
+        if found is None:
+            return self.add(make(name))
+        if how == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
+            raise exists(f"{self.kind} '{name}' already exists")
+        if how == api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS:
+            del self[found.id]
+            return self.add(make(name))
+        return found
 
     def page(self, environment: str, pagination: api_pb2.ListPagination | None = None) -> list[R]:
         """The named records of an environment, newest first, cut as a list request asks."""
@@ -204,6 +257,7 @@ class State:
         self.functions = Table[Function]("Function")
         self.sandboxes: dict[str, Any] = {}
         """By id; what a sandbox is, only the parts that run it know."""
+        self.containers: dict[str, RunningContainer] = {}
         self._numbers = itertools.count(1)
         self._last = 0.0
         self.add_environment(DEFAULT_ENVIRONMENT)
@@ -226,6 +280,19 @@ class State:
         """The name of an environment that there is; "" is the default one. Raises NOT_FOUND."""
         name = name or DEFAULT_ENVIRONMENT
         return self.environments.need_named(name, name).name
+
+    def live_app(self, name: str, environment: str) -> App | None:
+        """The app of this name that is not stopped: of stopped ones there may be many."""
+        stopped = api_pb2.APP_STATE_STOPPED
+        apps = (app for app in self.apps.values() if app.state != stopped)
+        return next((app for app in apps if (app.name, app.environment) == (name, environment)), None)
+
+    def containers_of(self, app: str) -> list[RunningContainer]:
+        return [container for container in self.containers.values() if container.app == app]
+
+    async def end_containers(self, app: str) -> None:
+        """Returns when all containers of the app with this id have ended."""
+        await asyncio.gather(*[container.end() for container in self.containers_of(app)])
 
     def secret_env(self, ids: Iterable[str]) -> dict[str, str]:
         """The environment variables that secrets stand for; a later one wins. Raises NOT_FOUND."""
