@@ -23,6 +23,7 @@ LAYERS = (
     ("agent",),
     ("checks",),
     ("result",),
+    ("traces",),
     ("verdict",),
     ("trial",),
     ("store",),
