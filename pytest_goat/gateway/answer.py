@@ -198,13 +198,14 @@ def read_usage(said: dict[str, Any]) -> Usage:
         said.get("cache_read_input_tokens"),
         said.get("prompt_cache_hit_tokens"),
     )
-    cost = said.get("cost")
+    cost = read_cost(said.get("cost"))
     return Usage(
         _count(said.get("prompt_tokens")),
         next((_count(tokens) for tokens in cached if tokens), 0),
         _count(said.get("completion_tokens")),
         _count(completion.get("reasoning_tokens")),
-        read_cost(cost),
+        cost,
+        "" if cost is None else "answer",
     )
 
 

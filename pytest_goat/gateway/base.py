@@ -5,7 +5,7 @@ and how an infrastructure error is told from a wrong answer.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -22,15 +22,21 @@ class Usage:
     reasoning_tokens: int = 0
     cost: float | None = None
     """USD; None where nobody said a price."""
+    cost_source: str = field(default="", compare=False)
+    """Who said the cost: `answer` (the provider or LiteLLM, in its answer), `table` (`infra/models.yaml`), or
+    `answer+table` for a sum of both; "" where nobody did.
+    """
 
     def __add__(self, other: Usage) -> Usage:
         costs = [usage.cost for usage in (self, other) if usage.cost is not None]
+        sources = {*self.cost_source.split("+"), *other.cost_source.split("+")} - {""}
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             sum(costs) if costs else None,
+            "+".join(sorted(sources)),
         )
 
 

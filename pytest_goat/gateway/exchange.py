@@ -200,6 +200,7 @@ def _outcome(answer: Answer, record: CallRecord) -> tuple[Outcome, str]:
     found = record.found
     cost = read_cost(answer.headers.get("x-litellm-response-cost"))
     if cost is not None and found.usage.cost is None:
-        found.usage = dataclasses.replace(found.usage, cost=cost)
+        found.usage = dataclasses.replace(found.usage, cost=cost, cost_source="answer")
+    found.usage = answer.price(found.usage)
     ending = Ending.ANSWERED if found.complete else Ending.CUT
     return record.error() or (Outcome(ending), "the answer broke off before its end")

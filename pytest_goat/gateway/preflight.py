@@ -15,7 +15,7 @@ from pytest_goat.errors import Cause, UserError
 from pytest_goat.gateway.base import ModelCall, TrialKey
 from pytest_goat.gateway.exchange import Collector, Exchange
 from pytest_goat.gateway.record import CallRecord
-from pytest_goat.gateway.upstream import UpstreamBroken
+from pytest_goat.gateway.upstream import Upstream, UpstreamBroken
 from pytest_goat.redact import Redactor
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _TOOL = {
 }
 
 _SILENT = "no answer within {deadline:g} s. If it is still starting, wait until {address}/models answers."
-_TOOLS_MEND = (
+TOOLS_MEND = (
     "An agent needs tool calling: choose a model that has it. "
     "vLLM has it with --enable-auto-tool-choice --tool-call-parser NAME."
 )
@@ -47,7 +47,7 @@ _MENDS: dict[Cause | None, str] = {
     Cause.UNREACHABLE: "Is the server running, and is --goat-api-url right?",
     Cause.PROVIDER_ERROR: "Look at the server's own log. Does --goat-api-url end in /v1?",
 }
-_OTHER_MEND = "An agent's requests would end the same way."
+OTHER_MEND = "An agent's requests would end the same way."
 
 _ABOUT_ROOM = re.compile(r"max_tokens|max_completion_tokens")
 _ROOM_USED_UP = re.compile(r"could not finish", re.IGNORECASE)
@@ -68,23 +68,42 @@ async def check(upstream: DirectUpstream, model: str, deadline: float = DEADLINE
         raise UserError(f"Model '{model}' at {upstream.address}: {problem}")
 
 
-async def _problem(upstream: DirectUpstream, model: str) -> str:
+async def first_call(upstream: Upstream, model: str) -> ModelCall:
+    """How a small call ends that is made as an agent would: streaming, with a tool on offer.
+
+    A server that wants `max_tokens` under its other name gets it.
+    """
     call = await _try(upstream, model, "max_tokens")
     if call.cause is not None and _ABOUT_ROOM.search(call.message):
         call = await _try(upstream, model, "max_completion_tokens")
-    if call.cause in (None, Cause.RATE_LIMITED) or _ROOM_USED_UP.search(call.message):
+    return call
+
+
+def is_served(call: ModelCall) -> bool:
+    """Whether the first call shows that the key and the name are right: a rate limit does, too."""
+    return call.cause in (None, Cause.RATE_LIMITED) or bool(_ROOM_USED_UP.search(call.message))
+
+
+def is_about_tools(said: str, model: str) -> bool:
+    """Whether an error is about tool calling, the name of the model aside."""
+    return bool(_ABOUT_TOOLS.search(said.replace(model, "")))
+
+
+async def _problem(upstream: DirectUpstream, model: str) -> str:
+    call = await first_call(upstream, model)
+    if is_served(call):
         return ""
     said = call.message.removeprefix(f"{upstream.address}: ").rstrip(".")
     if call.cause is Cause.AUTH:
         return f"{said}. {_about_key(upstream)}"
-    if _ABOUT_TOOLS.search(said.replace(model, "")):
-        return f"{said}. {_TOOLS_MEND}"
+    if is_about_tools(said, model):
+        return f"{said}. {TOOLS_MEND}"
     if call.cause is Cause.MODEL_NOT_FOUND:
         return f"{said}. {await _about_name(upstream, model)}"
-    return f"{said}. {_MENDS.get(call.cause, _OTHER_MEND)}"
+    return f"{said}. {_MENDS.get(call.cause, OTHER_MEND)}"
 
 
-async def _try(upstream: DirectUpstream, model: str, room: str) -> ModelCall:
+async def _try(upstream: Upstream, model: str, room: str) -> ModelCall:
     request = {
         "model": model,
         "messages": [{"role": "user", "content": "Reply with the word OK."}],

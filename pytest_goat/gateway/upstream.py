@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pytest_goat.gateway.base import TrialKey
+from pytest_goat.gateway.base import TrialKey, Usage
 from pytest_goat.gateway.causes import Ending
 from pytest_goat.gateway.request import ModelRequest
 
@@ -21,6 +21,10 @@ class UpstreamBroken(Exception):
         super().__init__(message)
 
 
+def _as_said(usage: Usage) -> Usage:
+    return usage
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer whose body is still on its way."""
@@ -30,6 +34,8 @@ class Answer:
     """Names in lower case."""
     body: AsyncGenerator[bytes, None]
     """Raises `UpstreamBroken` when it breaks off."""
+    price: Callable[[Usage], Usage] = _as_said
+    """Adds the cost where the answer says none."""
 
 
 class Upstream(Protocol):

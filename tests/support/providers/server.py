@@ -1,0 +1,229 @@
+"""The server, its script, and what it counts."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.support.model_server import Answer, Drop, Status, ToolCall
+from tests.support.providers.forms import Tokens, events, whole
+from tests.support.providers.rules import KEYS, RULES, Asked, anthropic_error
+
+Reply = Answer | Status | Drop
+Script = Sequence[Reply] | Callable[[Asked], Reply]
+
+_PATHS = {
+    "azure": r"/azure/openai/deployments/(?P<model>[^/]+)/chat/completions",
+    "groq": r"/groq/openai/v1/chat/completions",
+    "openai": r"/openai/v1/chat/completions",
+    "anthropic": r"/anthropic/v1/messages",
+    "vllm": r"/vllm/v1/chat/completions",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that was let in, and what it is charged for."""
+
+    asked: Asked
+    path: str
+    tokens: Tokens | None
+    """None: it got an error."""
+
+    @property
+    def provider(self) -> str:
+        return self.asked.provider
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return self.asked.json
+
+
+class Providers:
+    """Serves a script until the `with` block ends: replies in the order of the calls, or a function.
+
+    An `Answer` is given in the provider's own form; its `usage` is not read: every call is charged other
+    tokens (`Call.tokens`). A `Status` without a body gets the provider's own.
+    """
+
+    def __init__(self, script: Script = ()) -> None:
+        self.calls: list[Call] = []
+        """Every request that broke no rule, in the order of arrival."""
+        self.refused: list[tuple[str, str]] = []
+        """Path and refusal of every request that broke one."""
+        self.gets: list[str] = []
+        self._script: Script = script
+        self._next = 0
+        self._lock = threading.Lock()
+        self._http = _Server(self)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), name="providers")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What leads every row of the table of models here."""
+        base = f"http://127.0.0.1:{self._http.server_address[1]}"
+        vllm = ("LLAMA_3_1_8B", "QWEN3_4B", "QWEN3_30B_A3B", "GPT_OSS_20B", "GPT_OSS_120B")
+        return {
+            **{f"{provider.upper()}_API_KEY": key for provider, key in KEYS.items()},
+            "AZURE_API_BASE": f"{base}/azure",
+            "GROQ_API_BASE": f"{base}/groq/openai/v1",
+            "OPENAI_BASE_URL": f"{base}/openai/v1",
+            "ANTHROPIC_BASE_URL": f"{base}/anthropic",
+            **{f"VLLM_{name}_URL": f"{base}/vllm/v1" for name in vllm},
+        }
+
+    def reset(self, script: Script) -> None:
+        """Forget what was asked, and go on with another script."""
+        with self._lock:
+            self._script, self._next = script, 0
+            self.calls, self.refused, self.gets = [], [], []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.close_connections()
+        self._http.server_close()
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> tuple[Asked | None, Reply, Tokens]:
+        """Judge a request, note it, and take the reply off the script."""
+        asked = _read(path, headers, body)
+        refusal = Status(404) if asked is None else RULES[asked.provider](asked)
+        with self._lock:
+            number = len(self.calls) + 1
+            tokens = Tokens(1000 + 7 * number, 100 + number, 20 + 3 * number, 3)
+            if asked is None or refusal is not None:
+                self.refused.append((path, json.dumps(refusal.body if refusal else None)))
+                return asked, refusal or Status(404), tokens
+            if asked.provider == "anthropic":  # which tells of no reasoning
+                tokens = replace(tokens, reasoning=0)
+            reply = self._reply(asked)
+            self.calls.append(Call(asked, path, tokens if isinstance(reply, Answer) else None))
+        if isinstance(reply, Answer):
+            calls = [replace(call, id=call.id or f"call_{number}_{i}") for i, call in enumerate(reply.tools)]
+            reply = replace(reply, tools=tuple[ToolCall, ...](calls))
+        return asked, reply, tokens
+
+    def _reply(self, asked: Asked) -> Reply:
+        if callable(self._script):
+            return self._script(asked)
+        self._next += 1
+        if self._next > len(self._script):
+            return Status(400, "the script of the providers has ended")
+        return self._script[self._next - 1]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # server_close joins them, so that no thread or socket outlives the test
+    request_queue_size = 256
+
+    def __init__(self, providers: Providers) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.providers = providers
+        self._open: set[Any] = set()
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """Wake handlers that wait for a next request on a kept-alive connection."""
+        with self._lock:
+            for connection in self._open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away in the middle are no error."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests look at `calls`, not at a log."""
+
+    def do_GET(self) -> None:
+        self.server.providers.gets.append(self.path)
+        self._send(404, {"error": {"message": "not found"}})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        asked, reply, tokens = self.server.providers.take(self.path, headers, body)
+        if isinstance(reply, Drop):
+            self.close_connection = True
+        elif isinstance(reply, Status):
+            self._send_error(asked, reply)
+        elif asked is not None and asked.json.get("stream"):
+            self._stream(asked, reply, tokens)
+        elif asked is not None:
+            self._send(200, whole(asked, reply, tokens))
+
+    def _send_error(self, asked: Asked | None, reply: Status) -> None:
+        body = reply.body
+        if not isinstance(body, dict):
+            message = body or f"scripted status {reply.code}"
+            body = {"error": {"message": message, "type": "scripted", "code": str(reply.code)}}
+            if asked is not None and asked.provider == "anthropic":
+                body = anthropic_error(reply.code, "api_error", str(message)).body
+        self._send(reply.code, body, dict(reply.headers))
+
+    def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _stream(self, asked: Asked, answer: Answer, tokens: Tokens) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for sent, data in enumerate(events(asked, answer, tokens)):
+            if sent == answer.cut_after:
+                self.close_connection = True
+                return
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.write(b"0\r\n\r\n")
+
+
+def _read(path: str, headers: dict[str, str], body: bytes) -> Asked | None:
+    """The request in its provider's words; None when no provider has such a path, or the body is no JSON."""
+    parts = urlsplit(path)
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return None
+    for provider, pattern in _PATHS.items():
+        if found := re.fullmatch(pattern, parts.path):
+            model = found.groupdict().get("model") or str(content.get("model"))
+            return Asked(provider, model, dict(parse_qsl(parts.query)), headers, content)
+    return None
