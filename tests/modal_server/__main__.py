@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -21,6 +19,7 @@ from aiohttp import web
 
 from tests.modal_server.admin import Admin
 from tests.modal_server.admin import routes as admin_routes
+from tests.modal_server.app_tags import AppTags
 from tests.modal_server.apps import Apps
 from tests.modal_server.blobs import Blobs
 from tests.modal_server.clients import Clients
@@ -29,6 +28,8 @@ from tests.modal_server.environments import Environments
 from tests.modal_server.functions import Functions
 from tests.modal_server.images import Images
 from tests.modal_server.mounts import Mounts
+from tests.modal_server.router import Router
+from tests.modal_server.sandboxes import Sandboxes
 from tests.modal_server.secrets import Secrets
 from tests.modal_server.server import Dispatcher, listen
 from tests.modal_server.state import State
@@ -68,10 +69,10 @@ def client_environment(state: State) -> dict[str, str]:
 async def serve(args: argparse.Namespace, folder: Path) -> None:
     state = State(folder, args.simulate)
     blobs, files, sites = Blobs(state), VolumeFiles(state), Web(state)
-    simple = (Admin, Clients, Environments, Apps, Secrets, Images, Mounts, Volumes, Dicts)
+    simple = (Admin, Clients, Environments, Apps, AppTags, Secrets, Images, Mounts, Volumes, Dicts, Sandboxes)
     parts: list[object] = [kind(state) for kind in simple]
-    parts += [blobs, files, sites, Functions(state, sites), *_optional("sandboxes", "Sandboxes", state)]
-    router_parts = _optional("router", "Router", state)
+    parts += [blobs, files, sites, Functions(state, sites)]
+    router_parts = [Router(state)]
     everything = [*parts, *router_parts]
 
     runner = web.AppRunner(_http_app([*blobs.routes(), *files.routes(), *admin_routes(everything)]))
@@ -87,13 +88,6 @@ async def serve(args: argparse.Namespace, folder: Path) -> None:
             await close()
     grpc.close()
     await runner.cleanup()
-
-
-def _optional(module: str, kind: str, state: State) -> list[object]:
-    name = f"tests.modal_server.{module}"
-    if importlib.util.find_spec(name) is None:
-        return []
-    return [getattr(importlib.import_module(name), kind)(state)]
 
 
 def _http_app(routes: list[web.RouteDef]) -> web.Application:

@@ -154,6 +154,9 @@ class Apps:
     async def _stop(self, app: App) -> None:
         app.state = STOPPED
         app.stopped = self._state.now()
+        for sandbox in self._state.sandboxes.values():
+            if sandbox.app == app.id and sandbox.alive:
+                sandbox.finish(api_pb2.GenericResult.GENERIC_STATUS_TERMINATED)
         await self._state.end_containers(app.id)
 
     def _page(self, app: App) -> str:

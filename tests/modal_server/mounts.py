@@ -54,11 +54,17 @@ class Mounts:
         return api_pb2.MountGetOrCreateResponse(mount_id=mount.id, handle_metadata=metadata)
 
     def _create(self, name: str, request: api_pb2.MountGetOrCreateRequest) -> Mount:
-        """Raises FAILED_PRECONDITION when the content of a file was not uploaded."""
+        """The same files without a name are the same mount, so that images made of them are found again.
+
+        Raises FAILED_PRECONDITION when the content of a file was not uploaded.
+        """
         files = {}
         for file in request.files:
             if not self._state.content.has(file.sha256_hex):
                 raise conflict(f"the content of {file.filename} was not uploaded")
             files[file.filename] = Placed(self._state.content.path(file.sha256_hex), file.mode or 0o644)
+        same = (mount for mount in self._state.mounts.values() if not (name or mount.name))
+        if known := next((mount for mount in same if mount.files == files), None):
+            return known
         environment = self._state.environment(request.environment_name)
         return Mount(self._state.new_id("mo"), name, environment, files=files)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import textwrap
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ class RunningServer:
     env: dict[str, str]
     """MODAL_SERVER_URL, MODAL_TOKEN_ID, MODAL_TOKEN_SECRET, MODAL_CONFIG_PATH (a missing file)."""
 
-    def ask(self, name: str, **details: Any) -> Any:
+    def ask(self, name: str, /, **details: Any) -> Any:
         """Call the server's `admin_NAME`. Raises `ValueError` with what is wrong with name or details."""
         request = urllib.request.Request(f"{self.admin}/{name}", json.dumps(details).encode())
         try:
@@ -57,6 +59,31 @@ class RunningServer:
     def set(self, **limits: float | bool) -> None:
         """Set limits by their names in `state.Limits`: `create_rate`, `max_sandboxes`, `idempotency`, ..."""
         self.ask("set", **limits)
+
+
+def run_sdk(server: RunningServer, code: str, **environment: str) -> Any:
+    """Run `code` with the real SDK in a process of its own; returns what it assigns to `answer`, by JSON.
+
+    `modal` is imported for it. Raises `AssertionError` with its stderr when it fails.
+    """
+    program = f"import json, modal\nanswer = None\n{textwrap.dedent(code)}\nprint(json.dumps(answer))"
+    done = _run([sys.executable, "-c", program], server, environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_cli(server: RunningServer, *arguments: str) -> str:
+    """Run the real `modal` command; returns its stdout. Raises `AssertionError` when it fails."""
+    done = _run([sys.executable, "-m", "modal", *arguments], server, {})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _run(
+    command: list[str], server: RunningServer, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **server.env, **environment, "PYTHONWARNINGS": "default"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
 
 
 @contextmanager
