@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
+from pytest_goat.cloud.client import within
+from pytest_goat.cloud.errors import Verdict, no_sdk, verdict
 from pytest_goat.cloud.names import GATEWAY_DICT
-from pytest_goat.errors import Cause, GatewayError, UserError
-
-T = TypeVar("T")
+from pytest_goat.errors import Cause, GatewayError
 
 _DEADLINE = 10.0
 """Seconds for one try: the SDK itself has none."""
@@ -25,20 +24,17 @@ class DictShelf:
     """
 
     def __init__(self, environment: str | None = None, name: str = GATEWAY_DICT) -> None:
-        """Raises `UserError` when Modal's SDK is not installed."""
+        """Raises `UserError` when the Modal SDK is not installed."""
         try:
             import modal
-        except ImportError:
-            message = "Modal's SDK is not installed. Run: pip install 'pytest-goat[modal]'"
-            raise UserError(message) from None
+        except ModuleNotFoundError as error:
+            raise no_sdk() from error
         self._name = name
         self._dict = modal.Dict.from_name(name, environment_name=environment, create_if_missing=True)
-        self._lasting = (modal.exception.AuthError, modal.exception.InvalidError)
-        self._passing = (modal.exception.Error, builtins.ConnectionError, TimeoutError)
 
     async def get(self, key: str) -> bytes | None:
-        value = await self._try(lambda: self._dict.get.aio(key))
-        return value if isinstance(value, bytes) else None
+        value: bytes | None = await self._try(lambda: self._dict.get.aio(key))
+        return value
 
     async def put(self, key: str, value: bytes) -> None:
         await self._try(lambda: self._dict.put.aio(key, value))
@@ -48,18 +44,17 @@ class DictShelf:
         return created
 
     async def _try(self, step: Callable[[], Awaitable[Any]]) -> Any:
-        for pause in (*_PAUSES, None):
-            try:
-                async with asyncio.timeout(_DEADLINE):
-                    return await step()
-            except self._lasting as error:
-                raise self._failed(Cause.AUTH, error) from error
-            except self._passing as error:
-                if pause is None:
-                    raise self._failed(Cause.UNREACHABLE, error) from error
+        doing = f"using the Dict {self._name}"
+        failure: Exception | None = None
+        for pause in (0.0, *_PAUSES):
             await asyncio.sleep(pause)
-        raise AssertionError("the last try returns or raises")
-
-    def _failed(self, cause: Cause, error: Exception) -> GatewayError:
-        why = str(error) or type(error).__name__
-        return GatewayError(cause, f"the Modal Dict '{self._name}' cannot be used: {why}. Run: goat doctor")
+            try:
+                return await within(step(), _DEADLINE, doing)
+            except Exception as error:
+                found, failure = verdict(error), error
+                if found is None:
+                    raise
+                if found not in (Verdict.LOST, Verdict.QUOTA):
+                    break
+        why = str(failure) or type(failure).__name__
+        raise GatewayError(Cause.UNREACHABLE, f"modal: {doing}: {why}. Run: goat doctor") from failure

@@ -38,7 +38,7 @@ class DirectUpstream:
         """
         self._base = _address(api_url)
         self._key, self.api_key_env = api_key, api_key_env
-        self._proxy = _proxy_for(self._base)
+        self._proxy = proxy_for(self._base)
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -56,6 +56,9 @@ class DirectUpstream:
     @property
     def has_key(self) -> bool:
         return bool(self._key)
+
+    def handover(self) -> dict[str, str]:
+        return {}
 
     async def start(self) -> None:
         headers = {"User-Agent": f"pytest-goat/{__version__}", "Accept-Encoding": "identity"}
@@ -100,7 +103,7 @@ class DirectUpstream:
                 method, url, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamBroken(Ending.UNREACHABLE, f"{self.address}: {_why(error)}") from error
+            raise UpstreamBroken(Ending.UNREACHABLE, f"{self.address}: {why_not(error)}") from error
         async with response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             yield Answer(response.status, headers, _body(response))
@@ -111,7 +114,7 @@ async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]
         async for data in response.content.iter_any():
             yield data
     except (aiohttp.ClientError, OSError) as error:
-        raise UpstreamBroken(Ending.CUT, f"the answer broke off: {_why(error)}") from error
+        raise UpstreamBroken(Ending.CUT, f"the answer broke off: {why_not(error)}") from error
 
 
 def _address(text: str) -> URL:
@@ -127,7 +130,7 @@ def _address(text: str) -> URL:
     return url
 
 
-def _proxy_for(url: URL) -> str | None:
+def proxy_for(url: URL) -> str | None:
     """The proxy that the environment asks for, as other clients honour it; never for this machine itself."""
     host = url.host or ""
     try:
@@ -139,8 +142,8 @@ def _proxy_for(url: URL) -> str | None:
     return urllib.request.getproxies().get(url.scheme)
 
 
-def _why(error: Exception) -> str:
-    """A connection error in words."""
+def why_not(error: Exception) -> str:
+    """A connection error of aiohttp in words."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "there is no such host"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):

@@ -24,7 +24,6 @@ from pytest_goat.gateway.exchange import Exchange, Sink, refuse
 from pytest_goat.gateway.record import TrialRecord
 from pytest_goat.gateway.request import Refused
 from pytest_goat.gateway.serving import (
-    CHAT,
     LOGGER,
     MODELS,
     HttpSink,
@@ -132,8 +131,6 @@ class TrialEndpoint:
         record, sink = self._record.begin(), HttpSink(request)
         try:
             self._check_token(request)
-            if not CHAT.fullmatch(request.path):
-                raise unknown_url(request)
             await serve_chat(request, self._exchange, self._key, self._workdir, record, sink)
         except Refused as refused:
             await refuse(refused, record, sink)
@@ -178,6 +175,9 @@ class ProxyGateway:
     async def start(self) -> None:
         for upstream in set(self._upstreams.values()):
             await upstream.start()
+
+    def handover(self) -> dict[str, str]:
+        return {key: value for one in self._upstreams.values() for key, value in one.handover().items()}
 
     async def preflight(self, model: str, keys: Sequence[TrialKey]) -> None:
         await self._upstream(model).preflight(model, keys)

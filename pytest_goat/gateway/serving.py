@@ -19,7 +19,7 @@ from pytest_goat.gateway.upstream import error_body
 MAX_CALLS = 10_000
 """Of one trial, so that a runaway agent does not take the memory of the others."""
 
-CHAT = re.compile(r"(/.*)?/v1/+chat/completions/?")
+_CHAT = re.compile(r"(/.*)?/v1/+chat/completions/?")
 MODELS = re.compile(r"(/.*)?/v1/+models/?")
 
 _WRITE_TIMEOUT = 30.0
@@ -74,9 +74,11 @@ async def serve_chat(
 ) -> None:
     """Read a chat completion, carry it to the model and its answer back; `record` tells how it went.
 
-    Raises nothing, but can be cancelled.
+    Whatever else was posted is refused. Raises nothing, but can be cancelled.
     """
     try:
+        if not _CHAT.fullmatch(request.path):
+            raise unknown_url(request)
         raw = await read_body(request, MAX_BODY)
         await exchange.carry(raw, key, workdir, record, sink)
     except Refused as refused:
