@@ -6,16 +6,17 @@ Paths in the volume are relative to its root: `<run_id>/run.json`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, TypeVar
 
+from pytest_goat.cloud.client import within
+from pytest_goat.cloud.errors import Verdict, no_sdk, user_error, verdict
 from pytest_goat.cloud.names import RESULTS_VOLUME
 from pytest_goat.errors import GoatError, UserError
 
-OPEN_TIMEOUT = 20.0
+OPEN_TIMEOUT = 10.0
 PUT_TIMEOUT = 120.0
 LIST_TIMEOUT = 60.0
 READ_TIMEOUT = 60.0
@@ -49,31 +50,36 @@ class ResultsVolume:
     @classmethod
     async def open(cls, environment: str, *, create: bool) -> ResultsVolume:
         """The volume of `environment`; one that is not there is made, of version 2, or a `UserError`."""
-        modal = _modal()
-        volume = modal.Volume.from_name(RESULTS_VOLUME, environment_name=environment)
         try:
-            await _within(OPEN_TIMEOUT, volume.hydrate.aio())
+            return await cls._look_up(environment)
         except FileNotFoundError:
             if not create:
                 raise UserError(
                     f"there is no volume {RESULTS_VOLUME} in the Modal environment {environment} yet: "
                     "`pytest benchmarks --goat-backend modal` makes it, `goat push RUN` too"
                 ) from None
-            volume = modal.Volume.from_name(
-                RESULTS_VOLUME, environment_name=environment, create_if_missing=True, version=2
-            )
-            try:
-                await _within(OPEN_TIMEOUT, volume.hydrate.aio())
-            except FileNotFoundError:
-                raise UserError(
-                    f"there is no Modal environment {environment}: `python infra/setup.py` makes it"
-                ) from None
+        try:
+            return await cls._look_up(environment, create_if_missing=True, version=2)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"there is no Modal environment {environment} ({error})\n"
+                f"  `python infra/setup.py --env {environment}` makes it; --goat-modal-env names another one."
+            ) from None
+
+    @classmethod
+    async def _look_up(cls, environment: str, **how: Any) -> ResultsVolume:
+        try:
+            import modal
+        except ModuleNotFoundError:
+            raise no_sdk() from None
+        volume = modal.Volume.from_name(RESULTS_VOLUME, environment_name=environment, **how)
+        await _ask(volume.hydrate.aio(), OPEN_TIMEOUT, "opening it")
         return cls(volume)
 
     async def put(self, files: Mapping[str, bytes]) -> None:
         """Write files, over those that are there, in two calls and one for each new block."""
         try:
-            await _within(PUT_TIMEOUT, self._put(files))
+            await _ask(self._put(files), PUT_TIMEOUT, f"writing {len(files)} files")
         except FileNotFoundError as error:
             raise VolumeUnavailable(f"the volume is gone: {error}") from None
 
@@ -85,52 +91,32 @@ class ResultsVolume:
     async def entries(self, folder: str = "") -> list[Entry]:
         """What is in a folder; nothing where there is none."""
         try:
-            found = await _within(LIST_TIMEOUT, self._volume.listdir.aio(f"/{folder}"))
+            found = await _ask(self._volume.listdir.aio(f"/{folder}"), LIST_TIMEOUT, "listing files")
         except FileNotFoundError:
             return []
-        kinds = _modal().types.FileEntryType
         return [
-            Entry(
-                entry.path.rstrip("/").rpartition("/")[2], entry.type == kinds.FILE, entry.size, entry.mtime
-            )
+            Entry(entry.path.rpartition("/")[2], entry.type.name == "FILE", entry.size, entry.mtime)
             for entry in found
         ]
 
     async def read(self, path: str) -> bytes:
         """A file's content. Raises `FileNotFoundError`."""
-        return await _within(READ_TIMEOUT, self._read(path))
+        return await _ask(self._read(path), READ_TIMEOUT, f"reading {path}")
 
     async def _read(self, path: str) -> bytes:
         return b"".join([part async for part in self._volume.read_file.aio(path)])
 
 
-def _modal() -> Any:
-    try:
-        import modal
-        import modal.types
-    except ImportError:
-        raise UserError(
-            f"the volume {RESULTS_VOLUME} needs the Modal SDK: pip install 'pytest-goat[modal]'"
-        ) from None
-    return modal
-
-
-async def _within(seconds: float, call: Awaitable[T]) -> T:
+async def _ask(call: Awaitable[T], seconds: float, doing: str) -> T:
     """Await `call` for so long. Raises `UserError`, `VolumeUnavailable`, and `FileNotFoundError`."""
-    from modal import exception as wrong
-
     try:
-        async with asyncio.timeout(seconds):
-            return await call
-    except TimeoutError:
-        raise VolumeUnavailable(f"Modal did not answer within {seconds:g} s") from None
-    except (wrong.NotFoundError, FileNotFoundError) as error:
-        raise FileNotFoundError(str(error)) from None
-    except (wrong.AuthError, wrong.PermissionDeniedError) as error:
-        raise UserError(f"Modal refuses the token: {error}. `modal token new` makes another") from None
-    except wrong.ConflictError as error:
-        raise VolumeUnavailable(str(error)) from None
-    except (wrong.InvalidError, wrong.VersionError) as error:
-        raise UserError(f"Modal refuses the volume {RESULTS_VOLUME}: {error}") from None
+        return await within(call, seconds, doing)
+    except FileNotFoundError:
+        raise
     except Exception as error:
-        raise VolumeUnavailable(f"{type(error).__name__}: {error}") from None
+        found = verdict(error)
+        if found is Verdict.MISSING:
+            raise FileNotFoundError(str(error)) from None
+        if found is Verdict.NEVER:
+            raise user_error(error, f"{RESULTS_VOLUME}, {doing}") from None
+        raise VolumeUnavailable(str(error) or type(error).__name__) from None

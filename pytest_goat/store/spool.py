@@ -82,21 +82,18 @@ class Spool:
         """What may go now; without files when all is up. Raises `OSError`.
 
         The order is what a reader of the volume relies on: artifacts before their trial's record, all records
-        before what is made of them, and last of all the run's record that says that the run has ended.
+        before what is made of them and before the run's record that says that the run has ended.
         """
         batch = Batch()
         own = {name: stamp for name, stamp in _stamps(self.folder) if self._up.get(name) != stamp}
-        record = own.pop(RECORD, None)
-        ended = record is not None and has_ended(self.folder / RECORD)
-        if record and not ended:
-            batch.add(RECORD, self.folder / RECORD, record)
         trials = self._waiting_trials()
-        self._add_trials(batch, trials)
-        if not trials:
+        if RECORD in own and not has_ended(self.folder / RECORD):
+            batch.add(RECORD, self.folder / RECORD, own.pop(RECORD))
+        if trials:
+            self._add_trials(batch, trials)
+        else:
             for name, stamp in own.items():
                 batch.add(name, self.folder / name, stamp)
-            if record and not own:
-                batch.add(RECORD, self.folder / RECORD, record)
         return batch
 
     def _waiting_trials(self) -> dict[str, Stamp]:

@@ -66,7 +66,7 @@ class VolumeStore:
         try:
             return asyncio.run(self._with_volume(work))
         except VolumeUnavailable as error:
-            raise UserError(f"{self._where} cannot be read: {error}") from None
+            raise UserError(f"{self._where} cannot be read: {error}\n  Is Modal up? See https://status.modal.com") from None
         except OSError as error:
             raise UserError(f"{self._cache} cannot be used to keep what was read: {error}") from None
 
