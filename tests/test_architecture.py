@@ -17,6 +17,7 @@ LAYERS = (
     ("task",),
     ("collect",),
     ("models",),
+    ("deploy",),
     ("sandbox",),
     ("workspace", "changes"),
     ("gateway",),
