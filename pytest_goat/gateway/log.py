@@ -60,10 +60,19 @@ class Entry:
 
 
 def call_from(content: Mapping[str, Any]) -> ModelCall:
-    """The call whose `dataclasses.asdict` went through JSON."""
-    cause = content["cause"]
-    usage = Usage(**content["usage"])
-    return ModelCall(**{**content, "cause": None if cause is None else Cause(cause), "usage": usage})
+    """The call whose `dataclasses.asdict` went through JSON; what another version added is left out.
+
+    Raises `TypeError`, `ValueError` or `LookupError` when it is none.
+    """
+    known = _known(ModelCall, content)
+    cause = known["cause"]
+    usage = Usage(**_known(Usage, known["usage"]))
+    return ModelCall(**{**known, "cause": None if cause is None else Cause(cause), "usage": usage})
+
+
+def _known(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
+    names = {row.name for row in dataclasses.fields(kind)}
+    return {name: value for name, value in content.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True)

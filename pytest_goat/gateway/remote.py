@@ -90,8 +90,10 @@ class RemoteGateway:
                 record = RunRecord(self._secret, self._models, time.time() + RUN_LIFETIME)
                 await self._shelf.put(RunRecord.key(self._run_id), record.to_bytes())
             await self._client.wait_until_healthy(self._cold_start, self._progress)
-        except BaseException:
+        except BaseException as error:
             await self._client.close()
+            if isinstance(error, GatewayError):
+                raise UserError(str(error)) from error
             raise
 
     async def preflight(self, model: str, keys: Sequence[TrialKey]) -> None:
@@ -210,7 +212,11 @@ class RemoteEndpoint:
         if self._claims is None:
             return Seen()
         answer = await self._client.request("GET", _path(self._claims, "seen"))
-        calls = tuple(self._as_seen_here(call_from(call)) for call in answer["calls"])
+        try:
+            calls = tuple(self._as_seen_here(call_from(call)) for call in answer["calls"])
+        except (TypeError, ValueError, LookupError) as error:
+            message = "the gateway is of another version. Run: modal deploy infra/services.py --env goat"
+            raise GatewayError(Cause.INTERNAL, message) from error
         return Seen(calls, sum((call.usage for call in calls), Usage()))
 
     def _as_seen_here(self, call: ModelCall) -> ModelCall:

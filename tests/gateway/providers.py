@@ -62,6 +62,9 @@ class Parts:
 
     async def stop(self) -> None: ...
 
+    def handover(self) -> dict[str, str]:
+        return {}
+
     async def preflight(self, model: str, keys: Sequence[TrialKey]) -> None: ...
 
     @asynccontextmanager

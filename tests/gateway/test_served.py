@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from pytest_goat.errors import Cause
-from pytest_goat.gateway import attempt, serving
+from pytest_goat.gateway import attempt, served, serving
 from pytest_goat.gateway.base import Usage
 from pytest_goat.gateway.direct import DirectUpstream
 from pytest_goat.gateway.log import Entry, read_log
@@ -247,6 +247,8 @@ def test_an_agent_that_hangs_up_is_seen_as_such() -> None:
 def test_a_container_that_is_lost_in_the_middle_leaves_a_call_that_was_hung_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(served, "_GRACE", 0.05)
+
     async def scenario() -> None:
         shelf = LosableShelf()
         with ModelServer([Answer("abc", hang_after=2), Answer("b")]) as server:
@@ -337,7 +339,7 @@ def test_closing_a_trial_breaks_its_calls_off() -> None:
     asyncio.run(scenario())
 
 
-def test_limits_that_the_token_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_that_the_token_says() -> None:
     usage = {"prompt_tokens": 1, "cost": 0.3}
 
     async def statuses(*containers: int, **limits: Any) -> list[int]:
