@@ -34,7 +34,7 @@ from pytest_goat.checks.shell import PytestCall, commands, pytest_call
 from pytest_goat.checks.stage import Hindered, Stage
 from pytest_goat.checks.text import clean, decode, indent, tail
 from pytest_goat.errors import InfraError
-from pytest_goat.sandbox.base import ExecResult, Files
+from pytest_goat.sandbox.base import ExecResult, Files, NoRoom
 from pytest_goat.task import RunCheck
 from pytest_goat.workspace import read_files
 
@@ -63,16 +63,19 @@ class RunChecks:
         call = pytest_call(check.run)
         hidden = _hidden(check)
         evidence = Evidence(call, hidden) if call else None
+        timeout = check.timeout or self._timeout
         try:
             set_aside = await self._stage.set(check, evidence.files if evidence else hidden)
+            result = await self._sandbox.exec(
+                ["bash", "-c", check.run],
+                timeout=timeout,
+                env=ENVIRONMENT | (evidence.environment(self._sandbox.outdir) if evidence else {}),
+            )
         except Hindered as error:
             return Finding(False, 0.0, _expected(check), str(error))
-        timeout = check.timeout or self._timeout
-        result = await self._sandbox.exec(
-            ["bash", "-c", check.run],
-            timeout=timeout,
-            env=ENVIRONMENT | (evidence.environment(self._sandbox.outdir) if evidence else {}),
-        )
+        except NoRoom as error:
+            seen = f"the agent left no room for the check's files: {error}"
+            return Finding(False, 0.0, _expected(check), seen)
         await self._raise_for_missing(check, call, result)
         report = await self._report(evidence) if evidence else Report()
         return _finding(check, result, _end(result, timeout), report, set_aside)

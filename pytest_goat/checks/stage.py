@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from pytest_goat.checks.guard import Guard
 from pytest_goat.checks.text import decode
-from pytest_goat.errors import Cause, SandboxError
 from pytest_goat.sandbox.base import ExecResult, File, Files, Sandbox, Taken
 from pytest_goat.task import RunCheck
 
@@ -35,22 +34,17 @@ class Stage:
     async def set(self, check: RunCheck, hidden: Files) -> list[str]:
         """Undo what was done for the last check, set aside, put `hidden`. Gives what to tell of it.
 
-        Raises `Hindered`, or `SandboxError` when the sandbox is lost.
+        Raises `Hindered`, `NoRoom`, or another `SandboxError` when the sandbox is lost.
         """
         guard = Guard(check)
-        try:
-            if self._due:
-                await self._sandbox.put(self._due)
-            left = await self._look(guard, hidden)
-            aside = guard.set_aside(self._original, left)
-            changes = {path: file for path, file in aside.files.items() if not _settled(path, hidden)}
-            changes.update(hidden)
-            if changes:
-                await self._sandbox.put(changes)
-        except SandboxError as error:
-            if error.cause is Cause.SANDBOX_LIMIT:
-                raise Hindered(f"the agent left no room for the check's files: {error}") from error
-            raise
+        if self._due:
+            await self._sandbox.put(self._due)
+        left = await self._look(guard, hidden)
+        aside = guard.set_aside(self._original, left)
+        changes = {path: file for path, file in aside.files.items() if not _settled(path, hidden)}
+        changes.update(hidden)
+        if changes:
+            await self._sandbox.put(changes)
         self._due, self._left = _undone(changes, left), None
         return aside.noted
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pytest_goat.errors import UserError
+from pytest_goat.errors import Cause, SandboxError, UserError
 from pytest_goat.task import Machine
 
 MB = 1024 * 1024
@@ -66,6 +66,13 @@ class SandboxLimits:
     """Bytes kept of each of stdout and stderr; what comes after is dropped and the result says so."""
     open_files: int = 1024
     """Open file descriptors of one process."""
+
+
+class NoRoom(SandboxError):
+    """Files cannot be put, because of what is in the sandbox already."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Cause.SANDBOX_LIMIT, message)
 
 
 Attach = Callable[[socket.socket, bool], None]
@@ -136,7 +143,8 @@ class Sandbox(Protocol):
     async def put(self, files: Mapping[str, File | None], root: str | None = None) -> None:
         """Make `files` so below `root` (`workdir` by default, or `outdir`): None means that nothing is there.
 
-        What stands in the way (a link, a folder where a file goes) is replaced, never followed.
+        What stands in the way (a link, a folder where a file goes) is replaced, never followed. Raises
+        `NoRoom` when they do not fit, at once or from the next `exec` or `take`.
         """
 
     async def exec(
@@ -181,8 +189,14 @@ class Backend(Protocol):
     async def start(self) -> None:
         """Get ready. Raises `UserError` where this backend cannot isolate here, with the mend."""
 
+    def handover(self) -> dict[str, str]:
+        """What the backends of other processes of this run need not make again; known after `start`."""
+
     async def open(self, spec: SandboxSpec) -> Sandbox:
         """A fresh sandbox. Raises `SandboxError` when none can be had."""
+
+    async def sweep(self, worker: str = "") -> int:
+        """End what another process of this run, or every one, has left; how many sandboxes that were."""
 
     async def stop(self) -> None:
         """Close every sandbox still open, and what `start` made."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError
-from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxSpec, Taken
+from pytest_goat.sandbox.base import MB, ExecResult, File, NoRoom, SandboxSpec, Taken
 from pytest_goat.sandbox.local import collector, layout, syscalls, wire
 from pytest_goat.sandbox.local.cgroup import MemoryGroup
 from pytest_goat.sandbox.local.channel import Channel
@@ -94,7 +94,7 @@ class LocalSandbox:
         try:
             yield folder
         except OSError as error:
-            raise SandboxError(Cause.SANDBOX_LIMIT, f"local sandbox: {error}") from error
+            raise NoRoom(f"local sandbox: {error}") from error
         finally:
             os.close(folder)
 

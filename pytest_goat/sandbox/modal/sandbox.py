@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_goat.cloud.client import within
 from pytest_goat.cloud.errors import sandbox_error
 from pytest_goat.errors import Cause, GoatError, SandboxError
-from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxSpec, Taken, parts_of
+from pytest_goat.sandbox.base import MB, ExecResult, File, NoRoom, SandboxSpec, Taken, parts_of
 from pytest_goat.sandbox.modal import wire
 from pytest_goat.sandbox.modal.images import RUN
 from pytest_goat.sandbox.modal.inside.layout import OUTDIR, WORKDIR
@@ -81,18 +81,14 @@ class ModalSandbox:
         return OUTDIR
 
     async def put(self, files: Mapping[str, File | None], root: str | None = None) -> None:
-        """Keeps them back: they travel with the next command, which is where a lack of room in the sandbox
-        shows, as a `SandboxError` with the cause `SANDBOX_LIMIT`. What the limits forbid shows here.
-        """
+        """Keeps them back: they travel with the next command. A broken disk limit shows at once."""
         self._check_open()
         place = _place(root)
         puts = [wire.Put(place, "/".join(parts_of(path)), file) for path, file in files.items()]
         size = sum(len(put.file.data) for put in puts if put.file is not None)
         if size and self._used + size > self._limits.disk:
             limit = self._limits.disk // MB
-            raise SandboxError(
-                Cause.SANDBOX_LIMIT, f"modal: the files do not fit into the disk limit ({limit} MB)"
-            )
+            raise NoRoom(f"modal: the files do not fit into the disk limit of {limit} MB")
         self._used += size
         self._pending += puts
         for put in puts:
@@ -166,6 +162,7 @@ class ModalSandbox:
             self._known = {root: Known() for root in self._known}
             raise _refused(reply)
         if len(reply.hauls) != len(takes):
+            await self.close()
             raise SandboxError(Cause.SANDBOX_LOST, "modal: the sandbox was lost: its reply is not whole")
         self._used = reply.used
         return reply
@@ -252,4 +249,4 @@ def _place(root: str | None) -> str:
 def _refused(reply: wire.Reply) -> SandboxError:
     if reply.refusal == "image":
         return SandboxError(Cause.INTERNAL, f"modal: the image cannot be used: {reply.message}")
-    return SandboxError(Cause.SANDBOX_LIMIT, f"modal: a file could not be put: {reply.message}")
+    return NoRoom(f"modal: a file could not be put: {reply.message}")

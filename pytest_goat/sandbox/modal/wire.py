@@ -66,7 +66,7 @@ class Reply:
     clean: bool = True
     """Nothing that the command started is alive."""
     refusal: str = ""
-    """Why nothing was done: "image", "room" or "put"; "" when it was."""
+    """Why nothing was done: "image" or "put", see `inside.refusal`; "" when it was."""
     message: str = ""
 
 

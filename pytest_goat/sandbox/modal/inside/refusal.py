@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Refusal(Exception):
-    """`kind` says whose fault it is: "image", "room" (what was put did not fit) or "put"."""
+    """`kind` says what is at fault: the "image", or what is there already where files are "put"."""
 
     def __init__(self, kind: str, message: str) -> None:
         self.kind = kind

@@ -17,7 +17,6 @@ from .refusal import Refusal
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMLINK)
 _MAX_ENTRIES = 200_000
 """Files and folders that are looked at when the used disk is counted."""
 
@@ -31,8 +30,7 @@ def put_all(puts: Sequence[Put], files: Sequence[bytes | None]) -> None:
         try:
             _put(root, path.split("/"), data, 0o755 if executable else 0o644)
         except OSError as error:
-            kind = "room" if error.errno in _NO_ROOM else "put"
-            raise Refusal(kind, f"{path}: {error.strerror}") from error
+            raise Refusal("put", f"{path}: {error.strerror}") from error
 
 
 def _put(root: str, parts: Sequence[str], data: bytes | None, mode: int) -> None:
