@@ -46,16 +46,16 @@ def find_run(name: str, folder: Path | None, volume: VolumeStore | None) -> tupl
 
     Raises `UserError` when neither has it, and when `name` fits several runs of the first that has any.
     """
-    missing = NO_FOLDER
-    if folder is not None:
-        store = FolderStore(folder)
-        try:
-            return store, store.resolve(name)
-        except UnknownRun as error:
-            missing = str(error)
-    if volume is None:
-        raise UserError(missing)
+    if folder is None:
+        store = find_runs(None, volume)
+        return store, store.resolve(name)
+    here = FolderStore(folder)
     try:
-        return volume, volume.resolve(name)
-    except UserError as error:
-        raise UserError(f"{missing}\n  {error}" if folder is not None else str(error)) from None
+        return here, here.resolve(name)
+    except UnknownRun as unknown:
+        if volume is None:
+            raise
+        try:
+            return volume, volume.resolve(name)
+        except UserError as error:
+            raise UserError(f"{unknown}\n  {error}") from None

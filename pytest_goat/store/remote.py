@@ -17,10 +17,11 @@ from pytest_goat.cloud.names import RESULTS_VOLUME
 from pytest_goat.errors import GoatError, UserError
 
 OPEN_TIMEOUT = 10.0
-PUT_TIMEOUT = 120.0
+PUT_TIMEOUT = 60.0
 LIST_TIMEOUT = 60.0
 READ_TIMEOUT = 60.0
-"""Seconds."""
+"""Seconds; writing has more where there is much to send, for a line of this many bytes a second:"""
+SLOWEST = 256 * 1024
 
 T = TypeVar("T")
 
@@ -78,8 +79,9 @@ class ResultsVolume:
 
     async def put(self, files: Mapping[str, bytes]) -> None:
         """Write files, over those that are there, in two calls and one for each new block."""
+        seconds = PUT_TIMEOUT + sum(map(len, files.values())) / SLOWEST
         try:
-            await _ask(self._put(files), PUT_TIMEOUT, f"writing {len(files)} files")
+            await _ask(self._put(files), seconds, f"writing {len(files)} files")
         except FileNotFoundError as error:
             raise VolumeUnavailable(f"the volume is gone: {error}") from None
 

@@ -57,7 +57,7 @@ class Uploader:
         self._folder, self._every, self._after = folder, every, after
         self._sender = Sender(folder, environment)
         self._thread = threading.Thread(target=self._run, name="goat-upload", daemon=True)
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._wake, self._end = asyncio.Event(), asyncio.Event()
         self._timeout = 0.0
         self._added = 0
@@ -65,6 +65,7 @@ class Uploader:
 
     def start(self) -> None:
         """Begin; the run's folder is there."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def added(self) -> None:

@@ -66,7 +66,9 @@ class VolumeStore:
         try:
             return asyncio.run(self._with_volume(work))
         except VolumeUnavailable as error:
-            raise UserError(f"{self._where} cannot be read: {error}\n  Is Modal up? See https://status.modal.com") from None
+            raise UserError(
+                f"{self._where} cannot be read: {error}\n  Is Modal up? See https://status.modal.com"
+            ) from None
         except OSError as error:
             raise UserError(f"{self._cache} cannot be used to keep what was read: {error}") from None
 
@@ -123,7 +125,7 @@ class _Copy:
         }
         for path in self._folder.glob("trials/*.json"):
             if f"trials/{path.name}" not in there:
-                path.unlink()
+                path.unlink(missing_ok=True)
         new = [
             name for name, entry in there.items() if name.endswith(".json") and not self._holds(name, entry)
         ]
