@@ -77,6 +77,9 @@ class LiteLLMUpstream:
         assert self._running is not None, "start() comes first"  # noqa: S101
         return self._running
 
+    def handover(self) -> dict[str, str]:
+        return {"litellm_url": self.running.url, "litellm_key": self.running.key}
+
     async def start(self) -> None:
         """Raises `UserError` when LiteLLM does not start."""
         if self._process is not None:
@@ -156,8 +159,8 @@ def _unusable(row: Model, environ: Mapping[str, str], today: date) -> str:
 
 
 def _priced(row: Model, usage: Usage) -> Usage:
-    """LiteLLM's figure, else the table's. Its 0 for a model without a price means that it knows none."""
-    if usage.cost or (usage.cost == 0 and row.price is not None):
+    """LiteLLM's figure, else the table's. It says 0, too, where it knows no price or got no answer."""
+    if usage.cost:
         return usage
     used = usage.prompt_tokens + usage.completion_tokens
     cost = row.cost(usage) if used else None

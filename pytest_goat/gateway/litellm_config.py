@@ -36,8 +36,6 @@ def _deployment(model: Model) -> dict[str, Any]:
         "litellm_params": {
             "model": model.route,
             **parameters,
-            # The clients of OpenAI and Anthropic retry by themselves otherwise.
-            "max_retries": 0,
             **(_per_token(model.price) if model.price else {}),
         },
         "model_info": {

@@ -57,7 +57,7 @@ def _chunks(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[dict[str, 
         filters = [{"prompt_index": 0, "content_filter_results": {}}]
         yield {**head, "choices": [], "prompt_filter_results": filters}
     yield chunk({"role": "assistant", "content": ""})
-    for piece in _pieces(answer.text):
+    for piece in _pieces(answer.text, answer.pieces):
         yield chunk({"content": piece})
     for index, call in enumerate(answer.tools):
         opening = _call(call)
@@ -81,7 +81,9 @@ def _anthropic_events(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[
     for index, block in enumerate(blocks):
         if block["type"] == "text":
             opening: dict[str, Any] = {"type": "text", "text": ""}
-            deltas = [{"type": "text_delta", "text": piece} for piece in _pieces(block["text"])]
+            deltas = [
+                {"type": "text_delta", "text": piece} for piece in _pieces(block["text"], answer.pieces)
+            ]
         else:
             opening = {**block, "input": {}}
             pieces = _pieces(json.dumps(block["input"]))
@@ -148,6 +150,6 @@ def _finish(answer: Answer) -> str | None:
     return answer.finish
 
 
-def _pieces(text: str) -> Iterator[str]:
-    middle = -(-len(text) // 2)
-    return filter(None, (text[:middle], text[middle:]))
+def _pieces(text: str, count: int = 2) -> list[str]:
+    step = max(1, -(-len(text) // count))
+    return [text[start : start + step] for start in range(0, len(text), step)]

@@ -60,6 +60,7 @@ class Providers:
         self.refused: list[tuple[str, str]] = []
         """Path and refusal of every request that broke one."""
         self.gets: list[str] = []
+        """Paths of all that was asked otherwise than by POST, since the beginning."""
         self._script: Script = script
         self._next = 0
         self._lock = threading.Lock()
@@ -84,7 +85,7 @@ class Providers:
         """Forget what was asked, and go on with another script."""
         with self._lock:
             self._script, self._next = script, 0
-            self.calls, self.refused, self.gets = [], [], []
+            self.calls, self.refused = [], []
 
     def __enter__(self) -> Self:
         self._thread.start()
