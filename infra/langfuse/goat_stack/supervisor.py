@@ -79,11 +79,13 @@ class Supervisor:
 
     def _boot(self) -> None:
         for store in self._stack.stores:
-            backup = find_backup(self._epoch.volume.path, store.name)
-            origin = f"restored from {backup.epoch.name}/{backup.folder.name}" if backup else "new and empty"
-            store.prepare(backup)
+            with self._epoch.lock:  # no reload while files of the volume are open
+                backup = find_backup(self._epoch.volume.path, store.name)
+                store.prepare(backup)
             self._start(store)
-            store.finish()
+            with self._epoch.lock:
+                store.finish()
+            origin = f"restored from {backup.epoch.name}/{backup.folder.name}" if backup else "new and empty"
             log.info("%s is up, %s", store.name, origin)
         # Nothing is written by users before this epoch can be restored from.
         self._keep(full=True, strict=True)
@@ -139,7 +141,11 @@ class Supervisor:
                 )
             log.error("%s has died: starting it again (%d of %d)", part.name, len(deaths), RESTARTS)
             part.stop()
-            self._start(part)
+            try:
+                self._start(part)
+            except StackError as error:
+                log.error("%s", error)
+                part.stop()
 
     def _check_epoch(self) -> None:
         try:

@@ -37,7 +37,7 @@ class Redis:
 
     @property
     def url(self) -> str:
-        return f"redis://:{self.password}@127.0.0.1:{self.port}"
+        return f"redis://default:{self.password}@127.0.0.1:{self.port}"
 
     @property
     def data(self) -> Path:
