@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_goat.environ import read_environ
 from pytest_goat.errors import UserError
-from pytest_goat.rig import make_rig, preflight
+from pytest_goat.rig import Ground, make_rig, preflight
 from pytest_goat.settings import Settings
 from pytest_goat.trial import Rig
 
@@ -30,8 +30,9 @@ def examine(settings: Settings, scratch: Path) -> Iterator[Finding]:
     Without `--model`, no model is asked: only whether there is a key is told. `scratch` is a folder of this
     process's own.
     """
+    environ = read_environ(Path.cwd())
     try:
-        rig = make_rig(settings, "doctor", scratch)
+        rig = make_rig(Ground(settings, "doctor", environ, scratch, scratch))
     except UserError as error:
         yield Finding("settings", False, str(error))
         return
@@ -40,7 +41,7 @@ def examine(settings: Settings, scratch: Path) -> Iterator[Finding]:
     if settings.model:
         yield asyncio.run(_models(rig, settings))
     else:
-        yield _key(settings)
+        yield _key(settings, environ)
 
 
 async def _backend(rig: Rig) -> Finding:
@@ -69,8 +70,8 @@ async def _try(part: str, work: Callable[[], Awaitable[str]], end: Callable[[], 
         await end()
 
 
-def _key(settings: Settings) -> Finding:
+def _key(settings: Settings, environ: Mapping[str, str]) -> Finding:
     name = settings.api_key_env
-    if os.environ.get(name):
+    if environ.get(name):
         return Finding("key", True, f"{name} is set; ask a model with: goat doctor --model NAME")
     return Finding("key", True, f"{name} is not set: `replay` needs none; a real model: export {name}=...")

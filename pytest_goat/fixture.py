@@ -150,4 +150,4 @@ def judged(output: TrialOutput, call: pytest.CallInfo[None]) -> TrialOutput:
             status, cause = Status.FAILED, result.cause or Cause.CHECKS_FAILED
             message = call.excinfo.exconly().partition("\n")[0]
         result = dataclasses.replace(result, status=status, cause=cause, message=message, unchecked=False)
-    return TrialOutput(result, output.artifacts)
+    return dataclasses.replace(output, result=result)

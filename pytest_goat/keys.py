@@ -17,7 +17,9 @@ RESULT_PROPERTY = "goat_result"
 """The user property in which a result travels from a worker, as JSON text."""
 WORKER_RUN_ID = "goat_run_id"
 ASKED = "goat_asked"
-"""In a worker's input: the id of the run, and whether the controller has asked the models."""
+HANDED = "goat_handed"
+"""In a worker's input: the id of the run, whether the controller has asked the models, and what it has made
+for all (`pytest_goat.rig.handover`)."""
 
 RUN_ID = pytest.StashKey[str]()
 SETTINGS = pytest.StashKey[Settings]()

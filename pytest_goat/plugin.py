@@ -5,6 +5,7 @@ What follows from the first prompt file on is `pytest_goat.session`.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from pytest_goat.keys import (
     ASKED,
     FOUND,
     GIVEN,
+    HANDED,
     RESULT_PROPERTY,
     RUN_ID,
     SESSION,
@@ -124,14 +126,24 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Under `-n` the controller looks once whether everything is there, before any worker starts."""
     config = session.config
     if config.pluginmanager.hasplugin("dsession") and _suites_named(config):
-        _session_of(config).preflight_controller()
+        _session_of(config).lead()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """All workers of a run write into the same folder."""
     node.workerinput[WORKER_RUN_ID] = _run_id_of(node.config)
-    node.workerinput[ASKED] = SESSION in node.config.stash
+    goat = node.config.stash.get(SESSION, None)
+    node.workerinput[ASKED] = goat is not None
+    node.workerinput[HANDED] = json.dumps(goat.handed if goat else {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker that died has closed nothing."""
+    goat = node.config.stash.get(SESSION, None)
+    if error and goat is not None:
+        goat.sweep(node.gateway.id)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,9 @@ from pytest_goat.store.folder import FolderStore
 from pytest_goat.task import GateRule
 from pytest_goat.trial import Rig
 
+if TYPE_CHECKING:
+    from pytest_goat.store.upload import Uploader
+
 REFUSED = "goat: "
 """How the reason begins for which a worker stopped before its first trial."""
 
@@ -41,18 +44,25 @@ class Reporting:
         self._results: list[TrialResult] = []
         self._record: RunRecord | None = None
         self._summary: RunSummary | None = None
+        self._uploader: Uploader | None = None
+        self._warning = ""
 
     def open(self, rig: Rig | None = None) -> None:
         """Make the run's folder, once. Raises `UserError` where it cannot be written."""
         if self._record is not None:
             return
         self._record = begun(self._run_id, self._settings, self._config.rootpath, rig)
-        self._store.open_run(self._record)
+        folder = self._store.open_run(self._record)
+        if rig is not None and rig.backend.name == "modal":
+            from pytest_goat.store.upload import Uploader
+
+            self._uploader = Uploader(folder.path, self._settings.modal_env)
+            self._uploader.start()
 
     def add(self, text: str) -> None:
         """Take the result of a trial that has just ended, as JSON text."""
         self.open()
-        self._results.append(TrialResult.from_json(json.loads(text)))
+        self._keep(TrialResult.from_json(json.loads(text)))
 
     def add_crash(self, node_id: str, message: str) -> None:
         """Store an error for the trial whose worker died; nothing but its node id is left of it."""
@@ -78,7 +88,12 @@ class Reporting:
             source=str(path),
         )
         self._store.run(self._run_id).write_trial(result)
+        self._keep(result)
+
+    def _keep(self, result: TrialResult) -> None:
         self._results.append(result)
+        if self._uploader is not None:
+            self._uploader.added()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -94,6 +109,7 @@ class Reporting:
         folder.write_summary(self._summary)
         folder.write_record(ended(self._record))
         write_junit(folder.junit, self._results, self._summary)
+        self._upload()
         self._tell_junit(self._summary)
         if gates and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             ours = sum(result.status in (Status.FAILED, Status.ERROR) for result in self._results)
@@ -112,12 +128,20 @@ class Reporting:
         if self._summary is None or not self._results:
             return
         terminalreporter.section("goat")
+        if self._warning:
+            terminalreporter.write_line(self._warning, yellow=True)
         path = self._store.run(self._run_id).path
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         for line in summary_lines(
             self._summary, results_path=str(shown), width=shutil.get_terminal_size().columns
         ):
             terminalreporter.write_line(line.text, **({line.style: True} if line.style else {}))
+
+    def _upload(self) -> None:
+        """Send what the volume does not have yet, now that the run's last file is written."""
+        if self._uploader is not None:
+            self._warning = self._uploader.finish().warning
+            self._uploader = None
 
     def _gates(self) -> list[Gate]:
         settings = self._settings

@@ -96,6 +96,8 @@ class TrialResult:
     """Workspace path -> added, modified or deleted."""
     details: dict[str, Any] = field(default_factory=dict)
     """What the agent told of itself."""
+    trace: str = ""
+    """The page of its trace; "" where none is kept."""
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:

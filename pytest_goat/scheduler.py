@@ -17,8 +17,8 @@ T = TypeVar("T")
 STOP_DEADLINE = 10.0
 """Seconds within which `stop` ends trials and sandboxes."""
 
-Keep = Callable[[TrialOutput], object]
-"""Stores a finished trial; called in a thread, before anyone hears of the result."""
+Keep = Callable[[TrialOutput], TrialResult]
+"""Stores a finished trial, and gives what was stored; called in a thread, before anyone hears of it."""
 
 
 class Scheduler:
@@ -72,8 +72,7 @@ class Scheduler:
         async with self._slots:
             output = await run_trial(trial, self._rig)
         # The next trial need not wait for the disk.
-        await asyncio.to_thread(self._keep, output)
-        return output.result
+        return await asyncio.to_thread(self._keep, output)
 
     async def _shut_down(self) -> None:
         trials = list(self._trials)

@@ -6,6 +6,7 @@ workers start, whether everything is there. What becomes of the results is `pyte
 
 from __future__ import annotations
 
+import json
 import queue
 import shutil
 import tempfile
@@ -18,10 +19,11 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_goat.checks import describe_failure
+from pytest_goat.environ import read_environ
 from pytest_goat.errors import UserError
 from pytest_goat.fixture import judged
-from pytest_goat.item import GoatItem, TrialError
-from pytest_goat.keys import ASKED, GIVEN, RESULT_PROPERTY
+from pytest_goat.item import GoatItem, GoatWarning, TrialError
+from pytest_goat.keys import ASKED, GIVEN, HANDED, RESULT_PROPERTY
 from pytest_goat.live import LiveLine
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text
@@ -29,13 +31,22 @@ from pytest_goat.report.junit import trial_properties
 from pytest_goat.report.progress import Progress
 from pytest_goat.reporting import REFUSED, Reporting
 from pytest_goat.result import TrialResult
-from pytest_goat.rig import default_parallel, make_rig, preflight, secrets
+from pytest_goat.rig import (
+    Ground,
+    backend_name,
+    default_parallel,
+    handover,
+    make_rig,
+    preflight,
+    secrets,
+)
 from pytest_goat.scheduler import Scheduler
 from pytest_goat.settings import Settings
 from pytest_goat.stopping import exit_on_sigterm
 from pytest_goat.store.encode import json_text
 from pytest_goat.store.folder import FolderStore, RunFolder
 from pytest_goat.task import Trial
+from pytest_goat.tracing import Tracing
 from pytest_goat.trial import Rig, TrialOutput
 
 T = TypeVar("T")
@@ -56,10 +67,14 @@ class GoatSession:
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.run_id = run_id
         self.labels = settings.labels
-        self.redactor = Redactor(secrets(settings))
+        self.environ = read_environ(config.rootpath)
+        self.redactor = Redactor(secrets(settings, self.environ))
         self.store = FolderStore(config.rootpath / settings.results, self.redactor)
         self.reporting = Reporting(self.store, run_id, config, settings)
+        self._tracing = Tracing(self.environ, run_id, self.redactor)
         self._rig: Rig | None = None
+        self.handed: dict[str, str] = {}
+        """What workers are given of what this process has made."""
         self.refused = False
         self._told: list[str] = []
         self._scheduler: Scheduler | None = None
@@ -77,13 +92,14 @@ class GoatSession:
         """Trials at once in this process."""
         if self.worker is not None:
             return 1
-        return self.settings.parallel or default_parallel()
+        return self.settings.parallel or default_parallel(backend_name(self.settings, self.environ)[0])
 
     def start(self, trials: Sequence[Trial] = ()) -> Rig:
         """Start what trials need, once. Raises `UserError` when something is not there."""
         if self._rig is None:
+            self.store.prepare(self.run_id)
             self._scratch = Path(tempfile.mkdtemp(prefix="goat-"))
-            rig = make_rig(self.settings, self.run_id, self._scratch)
+            rig = make_rig(self._ground(self._scratch))
             self._scheduler = Scheduler(rig, self.parallel, self._keep)
             self._scheduler.start()
             asked = bool(self.worker and self.worker.get(ASKED))
@@ -91,9 +107,25 @@ class GoatSession:
             self._rig = rig
             if self.worker is None:
                 self.reporting.open(rig)
-            else:
-                self.store.prepare(self.run_id)
         return self._rig
+
+    def _ground(self, scratch: Path) -> Ground:
+        worker = self.worker or {}
+        return Ground(
+            self.settings,
+            self.run_id,
+            self.environ,
+            scratch,
+            logs=self.folder.path,
+            worker=worker.get("workerid", ""),
+            handed=json.loads(worker.get(HANDED, "{}")),
+            say=self._say,
+        )
+
+    def _say(self, words: str) -> None:
+        """Show progress of what takes long before the first trial; a worker has no terminal."""
+        if self.worker is None:
+            self.config.get_terminal_writer().line(f"goat: {words}")
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` where trials run, and wait for its value."""
@@ -104,15 +136,22 @@ class GoatSession:
             raise UserError("the run is over: a sandbox cannot be used after its test")
         return self._scheduler
 
-    def preflight_controller(self) -> None:
-        """Look whether everything is there, in a process that executes nothing itself."""
+    def lead(self) -> None:
+        """Look whether everything is there, and make what all workers share; executes nothing itself."""
         try:
-            self.start()
-            self._told = self._header()
+            rig = self.start()
         except UserError as error:
-            raise pytest.UsageError(str(error)) from None
-        finally:
             self.close()
+            raise pytest.UsageError(str(error)) from None
+        self._told = self._header()
+        self.handed = handover(rig)
+        if not self.handed:
+            self.close()
+
+    def sweep(self, worker: str) -> None:
+        """End the sandboxes that a worker has left which died."""
+        if self._rig is not None:
+            self.call(self._rig.backend.sweep(worker))
 
     def pytest_report_header(self) -> list[str]:
         """The controller says it here: it collects nothing."""
@@ -151,6 +190,8 @@ class GoatSession:
     def pytest_sessionfinish(self) -> None:
         """Nothing runs any more when the summary is printed."""
         self.close()
+        if warning := self._tracing.close():
+            self.config.issue_config_time_warning(GoatWarning(warning), stacklevel=2)
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what the trials run on: nobody should have to guess how isolated they were."""
@@ -232,9 +273,7 @@ class GoatSession:
         if GIVEN not in item.stash:
             return []
         outputs = [judged(output, call) for output in item.stash[GIVEN].outputs]
-        for output in outputs:
-            self._keep(output)
-        return [output.result for output in outputs]
+        return [self._keep(output) for output in outputs]
 
     def failure_text(self, result: TrialResult) -> str:
         """What the report of a trial that did not pass says."""
@@ -249,8 +288,11 @@ class GoatSession:
             )
         )
 
-    def _keep(self, output: TrialOutput) -> None:
-        self.folder.write_trial(output.result, output.artifacts)
+    def _keep(self, output: TrialOutput) -> TrialResult:
+        result = self._tracing.link(output.result)
+        self.folder.write_trial(result, output.artifacts)
+        self._tracing.send(result, output.trial)
+        return result
 
 
 def _report(session: pytest.Session, item: pytest.Item, nextitem: pytest.Item | None) -> None:

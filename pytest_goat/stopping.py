@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 
 
-def exit_on_sigterm() -> Callable[[], object]:
+def exit_on_sigterm() -> Callable[[], None]:
     """Have SIGTERM stop pytest in good order; returns what undoes that.
 
     A handler that somebody else has set stays.
@@ -19,7 +19,11 @@ def exit_on_sigterm() -> Callable[[], object]:
     if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return lambda: None
     signal.signal(signal.SIGTERM, _leave)
-    return lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return _restore
+
+
+def _restore() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

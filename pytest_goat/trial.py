@@ -63,6 +63,7 @@ class Rig:
 class TrialOutput:
     """The outcome, and the files to keep beside it: name -> bytes."""
 
+    trial: Trial
     result: TrialResult
     artifacts: dict[str, bytes]
 
@@ -89,7 +90,7 @@ async def run_trial(trial: Trial, rig: Rig) -> TrialOutput:
         await asyncio.sleep(pause * random.uniform(1, 2))  # noqa: S311  (spreads load, guards nothing)
     usage = sum((attempt.usage for attempt in earlier), result.usage)
     result = dataclasses.replace(result, attempts=tuple(earlier), usage=usage)
-    return TrialOutput(result, output.artifacts)
+    return TrialOutput(trial, result, output.artifacts)
 
 
 async def _attempt(trial: Trial, rig: Rig) -> TrialOutput:
@@ -115,7 +116,7 @@ async def execute(bench: Workbench) -> TrialOutput:
     except Exception as error:
         message = str(error) if isinstance(error, GoatError) else f"{type(error).__name__}: {error}"
         ruling = Ruling(Status.ERROR, Cause.INTERNAL, message)
-    return TrialOutput(bench.result(ruling, await bench.seen()), {})
+    return TrialOutput(bench.trial, bench.result(ruling, await bench.seen()), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,4 +338,4 @@ def _output(bench: Workbench, original: Files, work: Work, checked: Checked) -> 
         "stderr.txt": work.executed.stderr,
         "changes.diff": diff.encode(errors="replace"),
     }
-    return TrialOutput(result, artifacts)
+    return TrialOutput(bench.trial, result, artifacts)

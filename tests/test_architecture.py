@@ -32,7 +32,7 @@ LAYERS = (
     ("gate",),
     ("report",),
     ("scheduler",),
-    ("rig", "record"),
+    ("tracing", "rig", "record"),
     ("single", "doctor"),
     ("keys",),
     ("item",),

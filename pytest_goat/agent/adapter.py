@@ -137,7 +137,8 @@ class Adapter:
         for record in self._spec.usage.records(result, left):
             told = {name: _at(record, path) for name, path in self._spec.tokens.items()}
             cost = read_cost(told.pop("cost", None))
-            total += Usage(**{name: count(value) for name, value in told.items()}, cost=cost)
+            counted: dict[str, Any] = {name: count(value) for name, value in told.items()}
+            total += Usage(**counted, cost=cost)
         return total
 
 

@@ -147,7 +147,10 @@ def _text(told: Any, key: str) -> str:
 def _usage(told: Any) -> Usage | None:
     if not isinstance(told, dict):
         return None
-    return Usage(*(count(told.get(key)) for key in ("prompt", "cached", "completion", "reasoning")))
+    prompt, cached, completion, reasoning = (
+        count(told.get(key)) for key in ("prompt", "cached", "completion", "reasoning")
+    )
+    return Usage(prompt, cached, completion, reasoning)
 
 
 def count(value: Any) -> int:

@@ -79,7 +79,10 @@ class ImageName:
     """A machine's image: a registry's, or the Dockerfile beside the prompt file that makes it."""
 
     file = r"\./.*|(?:.*/)?Dockerfile[^/]*"
-    name = r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w.-]{1,128})?(?:@sha256:[0-9a-f]{64})?"
+    name = (
+        r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+        r"(?::[\w.-]{1,128})?(?:@sha256:[0-9a-f]{64})?"
+    )
     """https://github.com/distribution/reference, without what nobody uses."""
 
     def read(self, value: Any, home: Home) -> str | Path:

@@ -23,7 +23,7 @@ CALL = 20.0
 Mode = Literal["auto", "never", "always"]
 """When an app is deployed: when it is missing or of another configuration; never; always."""
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 """Shows one line of progress."""
 
 

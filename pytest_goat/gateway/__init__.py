@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_goat.errors import UserError
@@ -18,12 +18,13 @@ def make_gateway(
     api_key: str = "",
     model_timeout: float = 60.0,
     api_key_env: str = "OPENAI_API_KEY",
+    known: Mapping[str, Upstream] | None = None,
 ) -> Gateway:
     """The gateway to `models`, the judge's among them: recordings for `replay...`, `api_url` for all others.
 
     `model_timeout`: seconds without a byte from the model after which a call ends. `api_key_env` is the
-    environment variable that `api_key` came from, for messages. Raises `UserError` when a model needs an
-    address, and `api_url` is none.
+    environment variable that `api_key` came from, for messages. `known`: upstreams of models that
+    neither of the two serves. Raises `UserError` when a model needs an address, and `api_url` is none.
     """
     # Records of the gateway are read where nothing is served, so aiohttp is loaded here.
     from pytest_goat.gateway.direct import DirectUpstream
@@ -32,8 +33,10 @@ def make_gateway(
 
     replay: Upstream = ReplayUpstream()
     direct: Upstream | None = None
-    upstreams: dict[str, Upstream] = {}
+    upstreams: dict[str, Upstream] = dict(known or {})
     for model in models:
+        if model in upstreams:
+            continue
         if is_replay(model):
             upstreams[model] = replay
             continue

@@ -150,6 +150,9 @@ class Gateway(Protocol):
     async def start(self) -> None:
         """Get ready."""
 
+    def handover(self) -> dict[str, str]:
+        """What the gateways of other processes of this run need not make again; after `start`. Secret."""
+
     async def preflight(self, model: str, keys: list[TrialKey]) -> None:
         """Find out cheaply whether `model` can serve these trials.
 

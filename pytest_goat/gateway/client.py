@@ -33,7 +33,7 @@ _AGAIN = 1.0
 """Seconds between two looks."""
 _PASSING = {429, 500, 502, 503, 504}
 
-Progress = Callable[[str], None]
+Progress = Callable[[str], object]
 """Told, every few seconds, what is waited for."""
 
 

@@ -52,6 +52,9 @@ class ReplayUpstream:
     def secrets(self) -> Sequence[str]:
         return ()
 
+    def handover(self) -> dict[str, str]:
+        return {}
+
     async def start(self) -> None:
         """Nothing is needed."""
 

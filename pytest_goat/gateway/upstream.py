@@ -52,6 +52,9 @@ class Upstream(Protocol):
     async def start(self) -> None:
         """Get ready; called on the loop that serves."""
 
+    def handover(self) -> dict[str, str]:
+        """As `Gateway.handover`."""
+
     async def preflight(self, model: str, keys: Sequence[TrialKey]) -> None:
         """As `Gateway.preflight`."""
 

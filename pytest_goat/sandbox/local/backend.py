@@ -58,6 +58,13 @@ class LocalBackend:
     def description(self) -> str:
         return self._description
 
+    def handover(self) -> dict[str, str]:
+        return {}
+
+    async def sweep(self, worker: str = "") -> int:
+        """Nothing is left here: a sandbox ends with the process that made it."""
+        return 0
+
     async def start(self) -> None:
         """Choose the isolation by trying it. Raises `UserError`, with the mend, where none holds."""
         _raise_open_files()
