@@ -39,6 +39,21 @@ def test_an_app_is_looked_up_in_one_call(server: RunningServer) -> None:
     assert server.calls() == {"AppGetOrCreate": 2}
 
 
+def test_what_an_app_or_an_environment_runs_ends_with_it(server: RunningServer) -> None:
+    code = """
+        modal.Environment.objects.create("short")
+        for name, environment in (("in-main", "main"), ("in-short", "short")):
+            app = modal.App.lookup(name, environment_name=environment, create_if_missing=True)
+            modal.Sandbox.create(app=app, image=modal.Image.debian_slim(), timeout=100).detach()
+    """
+    run_sdk(server, code)
+    assert len(server.live()) == 2
+    run_cli(server, "app", "stop", "in-main", "--yes")
+    assert len(server.live()) == 1
+    run_cli(server, "environment", "delete", "short", "--yes")
+    assert server.live() == []
+
+
 def test_a_wrong_token_is_refused(server: RunningServer) -> None:
     code = """
         try:
@@ -138,7 +153,7 @@ def test_a_fault_for_a_while_is_over_by_itself(server: RunningServer) -> None:
     server.fault("AppGetOrCreate", "unavailable", seconds=0.25)
     code = 'answer = modal.App.lookup("late", create_if_missing=True).app_id'
     assert run_sdk(server, code).startswith("ap-")
-    assert server.calls()["AppGetOrCreate"] in (3, 4)
+    assert server.calls()["AppGetOrCreate"] > 1
 
 
 @pytest.mark.parametrize(

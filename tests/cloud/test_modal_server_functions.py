@@ -97,13 +97,17 @@ async def beat(request):
     return web.Response()
 
 
+async def die(request):
+    os._exit(1)
+
+
 async def echo(request):
     return web.Response(body=await request.read(), status=418, headers={"X-Seen": request.path_qs})
 
 
 app = web.Application(client_max_size=1 << 26)
 app.add_routes([web.get("/state", state), web.get("/volume", volume), web.get("/stream", stream)])
-app.add_routes([web.get("/beat", beat), web.post("/echo", echo)])
+app.add_routes([web.get("/beat", beat), web.get("/die", die), web.post("/echo", echo)])
 port = int(sys.argv[1] if sys.argv[1:] else os.environ["GOAT_GATEWAY_PORT"])
 web.run_app(app, host="127.0.0.1", port=port, print=None)
 """
@@ -195,7 +199,7 @@ def test_two_containers_take_turns_and_see_what_the_other_committed(
     server.ask("end_container", id=lost, kill=True)
     server.ask("end_container", id=ended)
     listed = run_cli(server, "volume", "ls", "web-data", "--env", "goat", "--json")
-    assert [row["Filename"] for row in json.loads(listed)] == ["a", "c"]
+    assert [row["filename"] for row in json.loads(listed)] == ["a", "c"]
     server.ask("start", app="web", function="gateway", environment="goat", containers=1)
 
 
@@ -205,6 +209,13 @@ def test_a_function_that_fails_says_what_it_said(server: RunningServer, urls: di
     assert b"no such luck" in body
     with pytest.raises(ValueError, match="no such luck"):
         server.ask("start", app="web", function="broken", environment="goat")
+
+
+def test_a_container_whose_server_is_gone_is_replaced(urls: dict[str, str]) -> None:
+    before = state(urls["gateway"])["container"]
+    assert fetch(f"{urls['gateway']}/die")[0] == 502
+    assert fetch(f"{urls['gateway']}/state")[0] == 502
+    assert state(urls["gateway"])["container"] != before
 
 
 def test_a_guarded_function_wants_a_proxy_token(urls: dict[str, str]) -> None:

@@ -191,15 +191,20 @@ def test_images_have_what_is_copied_into_them(server: RunningServer, tmp_path: P
     assert server.calls().get("ImageJoinStreaming", 0) == 0, "a layer that is built is not built again"
 
 
-def test_a_build_fails_when_a_test_wants_it(server: RunningServer) -> None:
+def test_a_build_fails_when_a_test_wants_it_or_a_file_is_missing(server: RunningServer) -> None:
     server.ask("fail_build", containing="make it", message="make: no rule")
     code = """
         app = modal.App.lookup("failing", create_if_missing=True)
         image = modal.Image.debian_slim().run_commands("make it")
-        try:
-            image.build(app)
-        except modal.exception.ImageBuildError as error:
-            answer = str(error)
+        missing = modal.Image.debian_slim().dockerfile_commands("COPY nothing.txt /nothing.txt")
+        answer = []
+        for broken in (image, missing):
+            try:
+                broken.build(app)
+            except modal.exception.ImageBuildError as error:
+                answer.append(str(error))
         image.build(app)
     """
-    assert "make: no rule" in run_sdk(server, code)
+    wished, missing = run_sdk(server, code)
+    assert "make: no rule" in wished
+    assert "nothing.txt is not in the build context" in missing

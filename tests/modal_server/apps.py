@@ -9,8 +9,6 @@ from modal_proto import api_pb2
 from tests.modal_server.state import App, Call, State
 from tests.modal_server.wire import Empty, not_found
 
-STOPPED = api_pb2.APP_STATE_STOPPED
-
 
 class Apps:
     def __init__(self, state: State) -> None:
@@ -43,10 +41,12 @@ class Apps:
         app.description = app.name or app.description
         app.state = request.app_state or app.state
         app.tags = dict(request.tags)
-        await self._state.end_containers(app.id)
+        for id_ in app.functions.values():
+            self._state.functions[id_].published = None
         app.functions = dict(request.function_ids)
         for function in functions.values():
             function.published = function.created_as
+        await self._state.end_containers(app.id)
         now = self._state.now()
         app.history.append(
             api_pb2.AppDeploymentHistory(
@@ -66,7 +66,7 @@ class Apps:
     ) -> api_pb2.AppGetByDeploymentNameResponse:
         environment = self._state.environment(request.environment_name)
         app = self._state.live_app(request.name, environment)
-        last = app or self._last_stopped(request.name, environment)
+        last = self._state.apps.named(request.name, environment)
         return api_pb2.AppGetByDeploymentNameResponse(
             app_id=app.id if app else "",
             previous_app_id=last.id if last else "",
@@ -109,14 +109,14 @@ class Apps:
         return api_pb2.AppListResponse(apps=items)
 
     async def AppStop(self, request: api_pb2.AppStopRequest, call: Call) -> Empty:
-        await self._stop(self._state.apps.need(request.app_id))
+        await self._state.stop_app(self._state.apps.need(request.app_id))
         return Empty()
 
     async def AppClientDisconnect(self, request: api_pb2.AppClientDisconnectRequest, call: Call) -> Empty:
         """A client that leaves ends what was never deployed."""
         app = self._state.apps.need(request.app_id)
         if app.state in (api_pb2.APP_STATE_INITIALIZING, api_pb2.APP_STATE_EPHEMERAL):
-            await self._stop(app)
+            await self._state.stop_app(app)
         return Empty()
 
     async def AppHeartbeat(self, request: api_pb2.AppHeartbeatRequest, call: Call) -> Empty:
@@ -143,21 +143,9 @@ class Apps:
             for app in self._state.apps.values()
         ]
 
-    def _last_stopped(self, name: str, environment: str) -> App | None:
-        apps = [a for a in self._state.apps.values() if (a.name, a.environment) == (name, environment)]
-        return max(apps, key=lambda app: app.stopped, default=None)
-
     def _add(self, name: str, environment: str, state: api_pb2.AppState.ValueType) -> App:
         id_, now = self._state.new_id("ap"), self._state.now()
         return self._state.apps.add(App(id_, name, environment, now, state=state, description=name))
-
-    async def _stop(self, app: App) -> None:
-        app.state = STOPPED
-        app.stopped = self._state.now()
-        for sandbox in self._state.sandboxes.values():
-            if sandbox.app == app.id and sandbox.alive:
-                sandbox.finish(api_pb2.GenericResult.GENERIC_STATUS_TERMINATED)
-        await self._state.end_containers(app.id)
 
     def _page(self, app: App) -> str:
         return f"{self._state.http}/apps/{app.id}"

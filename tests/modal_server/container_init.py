@@ -1,4 +1,4 @@
-"""Makes the machine that a deployed function runs in, and runs it: started as a program, with a JSON file.
+"""Makes the machine that a deployed function runs in, and runs it: a program that reads JSON from stdin.
 
 The container sees the host's file system with what it is given laid over it. What it writes stays in its own
 memory, but for its volumes. It has pid and mount namespaces of its own, and the host's network. As root the
@@ -11,6 +11,7 @@ Whatever kills one of them ends all: the launcher dies with the server, the init
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -29,7 +30,8 @@ BORROWED = ("dev", "sys")
 
 
 def main() -> int:
-    spec = json.loads(Path(sys.argv[1]).read_text())
+    spec = json.load(sys.stdin)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != spec["parent"]:
         return 1
@@ -59,7 +61,8 @@ def _run_child(run: Callable[[], int]) -> int:
         os._exit(run())
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
 
     for number in signals:
         signal.signal(number, pass_on)

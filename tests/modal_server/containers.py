@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from modal_proto import api_pb2
-
 from tests.modal_server.server import CONTAINER_HEADER
 from tests.modal_server.state import Function, Placed, State
 from tests.modal_server.volume_copy import VolumeCopy
@@ -66,17 +64,17 @@ class Container:
         """Returns when the function's port accepts connections. Raises `StartError`."""
         self._state.containers[self.id] = self
         (self._folder / "root").mkdir()
-        spec = self._folder / "spec.json"
-        spec.write_text(json.dumps(self._spec()))
-        spec.chmod(0o600)
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.modal_server.container_init", str(spec)),
-                stdin=asyncio.subprocess.DEVNULL,
+                *(sys.executable, "-m", "tests.modal_server.container_init"),
+                stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 cwd=REPOSITORY,
             )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(self._spec()).encode())
+        self._process.stdin.close()
         timeout = BOOT + self._definition.webhook_config.web_server_startup_timeout
         try:
             await asyncio.wait_for(self._listening(), timeout)
@@ -186,7 +184,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def is_web_server(definition: api_pb2.Function) -> bool:
-    return definition.webhook_config.type == api_pb2.WEBHOOK_TYPE_WEB_SERVER

@@ -42,8 +42,14 @@ class Environments:
         return Empty()
 
     async def EnvironmentDelete(self, request: api_pb2.EnvironmentDeleteRequest, call: Call) -> Empty:
-        record = self._state.environments.need_named(request.name, request.name)
-        del self._state.environments[record.id]
+        """With everything in it."""
+        state = self._state
+        del state.environments[state.environments.need_named(request.name, request.name).id]
+        for app in state.apps.values():
+            if app.environment == request.name:
+                await state.stop_app(app)
+        for table in (state.secrets, state.volumes, state.dicts):
+            table.forget(request.name)
         return Empty()
 
     async def EnvironmentList(self, request: Empty, call: Call) -> api_pb2.EnvironmentListResponse:

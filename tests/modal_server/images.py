@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from modal_proto import api_pb2
@@ -25,6 +25,10 @@ def metadata() -> api_pb2.ImageMetadata:
         image_builder_version=BUILDER_VERSION,
         libc_version_info="glibc 2.36",
     )
+
+
+class BuildError(Exception):
+    """A layer cannot be built; the message is what its log ends with."""
 
 
 class Images:
@@ -80,42 +84,43 @@ class Images:
         ]
 
     def _build(self, image: Image) -> None:
-        problem = self._problem(image.definition.dockerfile_commands)
-        if problem:
+        try:
+            self._fail_as_wished(image.definition.dockerfile_commands)
+            for base in image.definition.base_images:
+                below = self._state.images.need(base.image_id)
+                image.files.update(below.files)
+                image.env.update(below.env)
+                image.workdir = below.workdir
+            _Layer(self._state, image).apply()
+            image.result = SUCCESS
+        except BuildError as error:
             failed = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
-            image.result = api_pb2.GenericResult(status=failed, exception=problem)
-            return
-        for base in image.definition.base_images:
-            below = self._state.images.need(base.image_id)
-            image.files.update(below.files)
-            image.env.update(below.env)
-            image.workdir = below.workdir
-        _Layer(self._state, image).apply()
-        image.result = SUCCESS
+            image.result = api_pb2.GenericResult(status=failed, exception=str(error))
 
-    def _problem(self, commands: Any) -> str:
+    def _fail_as_wished(self, commands: Iterable[str]) -> None:
         for failure in self._failures:
-            if any(failure[0] in command for command in commands):
+            containing, message = failure
+            if any(containing in command for command in commands):
                 self._failures.remove(failure)
-                return failure[1]
-        return ""
+                raise BuildError(message)
 
 
 class _Layer:
     """Applies the lines of one layer's Dockerfile that change what the server keeps of an image."""
 
     def __init__(self, state: State, image: Image) -> None:
-        self._state = state
         self._image = image
-        self._context = {f"/{item.filename}": item for item in image.definition.context_files}
         mount = image.definition.context_mount_id
-        self._files = state.mounts.need(mount).files if mount else {}
+        self._files = dict(state.mounts.need(mount).files) if mount else {}
+        for item in image.definition.context_files:
+            content = state.content.path(state.content.put(item.data))
+            self._files[posixpath.join("/", item.filename)] = Placed(content)
 
     def apply(self) -> None:
         for line in self._image.definition.dockerfile_commands:
             word, _, rest = line.strip().partition(" ")
             match word.upper():
-                case "COPY" | "ADD":
+                case "COPY" | "ADD" if "--from" not in rest and "://" not in rest:
                     self._copy([arg for arg in shlex.split(rest) if not arg.startswith("--")])
                 case "ENV":
                     self._image.env.update(_assignments(rest))
@@ -124,27 +129,24 @@ class _Layer:
 
     def _copy(self, args: list[str]) -> None:
         *sources, target = args
+        target = posixpath.join(self._image.workdir or "/", target)
         for source in sources:
-            for place, placed in self._copied(source, posixpath.join(self._image.workdir or "/", target)):
-                self._image.files[place] = placed
+            copied = dict(self._copied(source, target))
+            if not copied and source != ".":
+                raise BuildError(f"COPY failed: {source} is not in the build context")
+            self._image.files.update(copied)
 
     def _copied(self, source: str, target: str) -> Iterator[tuple[str, Placed]]:
         """Where each file that `source` stands for goes; a folder's content goes into `target`."""
         source = posixpath.normpath(posixpath.join("/", source))
-        into = target.endswith("/") or posixpath.basename(target) == "."
-        if source in self._context:
-            digest = self._state.content.put(self._context[source].data)
-            yield self._place(source, target, into), Placed(self._state.content.path(digest))
-        if source in self._files:
-            yield self._place(source, target, into), replace(self._files[source])
+        into = target.endswith(("/", "/.")) or "*" in source
         folder = source.rstrip("/") + "/"
         for path, placed in self._files.items():
             if path.startswith(folder):
                 yield posixpath.normpath(posixpath.join(target, path[len(folder) :])), placed
-
-    @staticmethod
-    def _place(source: str, target: str, into: bool) -> str:
-        return posixpath.normpath(posixpath.join(target, posixpath.basename(source)) if into else target)
+            elif posixpath.dirname(path) == posixpath.dirname(source) and fnmatchcase(path, source):
+                place = posixpath.join(target, posixpath.basename(path)) if into else target
+                yield posixpath.normpath(place), placed
 
 
 def _assignments(text: str) -> dict[str, str]:

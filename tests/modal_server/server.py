@@ -21,7 +21,7 @@ from modal_proto.task_command_router_grpc import TaskCommandRouterBase
 from tests.modal_server.faults import Fault
 from tests.modal_server.state import Call, State
 
-REMEMBERED = 10_000
+REMEMBERED = 2000
 """Replies kept for their idempotency keys."""
 
 CONTAINER_HEADER = "x-goat-container"

@@ -187,7 +187,9 @@ class Table(dict[str, R]):
         return record
 
     def named(self, name: str, environment: str) -> R | None:
-        return next((r for r in self.values() if (r.name, r.environment) == (name, environment)), None)
+        """The newest of this name: of apps that are stopped there may be many."""
+        newest_first = reversed(self.values())
+        return next((r for r in newest_first if (r.name, r.environment) == (name, environment)), None)
 
     def need_named(self, name: str, environment: str) -> R:
         """Raises NOT_FOUND when the environment knows none of this name."""
@@ -216,6 +218,11 @@ class Table(dict[str, R]):
             del self[found.id]
             return self.add(make(name))
         return found
+
+    def forget(self, environment: str) -> None:
+        """Drop everything that belongs to an environment."""
+        for id_ in [record.id for record in self.values() if record.environment == environment]:
+            del self[id_]
 
     def page(self, environment: str, pagination: api_pb2.ListPagination | None = None) -> list[R]:
         """The named records of an environment, newest first, cut as a list request asks."""
@@ -282,10 +289,18 @@ class State:
         return self.environments.need_named(name, name).name
 
     def live_app(self, name: str, environment: str) -> App | None:
-        """The app of this name that is not stopped: of stopped ones there may be many."""
-        stopped = api_pb2.APP_STATE_STOPPED
-        apps = (app for app in self.apps.values() if app.state != stopped)
-        return next((app for app in apps if (app.name, app.environment) == (name, environment)), None)
+        """The app of this name, unless it is stopped."""
+        app = self.apps.named(name, environment)
+        return None if app is None or app.state == api_pb2.APP_STATE_STOPPED else app
+
+    async def stop_app(self, app: App) -> None:
+        """End everything that runs in the app."""
+        app.state = api_pb2.APP_STATE_STOPPED
+        app.stopped = self.now()
+        for sandbox in self.sandboxes.values():
+            if sandbox.app == app.id and sandbox.alive:
+                sandbox.finish(api_pb2.GenericResult.GENERIC_STATUS_TERMINATED)
+        await self.end_containers(app.id)
 
     def containers_of(self, app: str) -> list[RunningContainer]:
         return [container for container in self.containers.values() if container.app == app]

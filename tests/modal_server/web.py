@@ -11,7 +11,7 @@ from aiohttp import web
 from modal_proto import api_pb2
 from yarl import URL
 
-from tests.modal_server.containers import Container, StartError, is_web_server
+from tests.modal_server.containers import Container, StartError
 from tests.modal_server.state import DEFAULT_ENVIRONMENT, Call, Function, RunningContainer, State
 from tests.modal_server.wire import Empty
 
@@ -125,18 +125,22 @@ class Web:
         app = self._state.apps.get(site.function.app)
         if definition is None or app is None or app.state == api_pb2.APP_STATE_STOPPED:
             return web.Response(status=404, text="modal-http: app for invoked web endpoint is stopped")
-        if not is_web_server(definition):
+        if definition.webhook_config.type != api_pb2.WEBHOOK_TYPE_WEB_SERVER:
             return web.Response(status=501, text="tests/modal_server runs functions with web_server only")
         if definition.webhook_config.requires_proxy_auth and not _authorized(request):
             return web.Response(status=401, text="modal-http: missing credentials for proxy authorization")
         site.turn += 1
         try:
             container = await self._ready(site, site.turn % site.wanted)
-            return await self._forward(container.url, request)
         except StartError as error:
             return web.Response(status=500, text=f"modal-http: internal error: function failed\n{error}")
+        try:
+            return await self._forward(container.url, request)
+        except aiohttp.ClientConnectorError as error:
+            await container.end()  # its server is gone; the next request gets a container with one
+            return web.Response(status=502, text=f"modal-http: {error}")
         except aiohttp.ClientConnectionError as error:
-            return web.Response(status=502, text=f"modal-http: the web server is gone: {error}")
+            return web.Response(status=502, text=f"modal-http: {error}")
 
     async def _ready(self, site: Site, slot: int) -> Container:
         """The container of a slot, started when there is none that lives. Raises `StartError`."""
