@@ -215,7 +215,7 @@ class RemoteEndpoint:
         try:
             calls = tuple(self._as_seen_here(call_from(call)) for call in answer["calls"])
         except (TypeError, ValueError, LookupError) as error:
-            message = "the gateway is of another version. Run: modal deploy infra/services.py --env goat"
+            message = "the gateway is of another version: deploy it anew, with --goat-deploy always"
             raise GatewayError(Cause.INTERNAL, message) from error
         return Seen(calls, sum((call.usage for call in calls), Usage()))
 

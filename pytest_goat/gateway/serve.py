@@ -167,7 +167,7 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("", port), backlog=_BACKLOG)
     except OSError as error:
-        raise UserError(f"port {port}: {error.strerror}") from error
+        raise UserError(f"port {port}: {os.strerror(error.errno or 0)}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
