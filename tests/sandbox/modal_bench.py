@@ -21,7 +21,7 @@ RUN = "20260101-120000-abcd"
 
 needs_root = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0,
-    reason="the Modal test server runs sandboxes as root of a user namespace with many users, which needs root",
+    reason="sandboxes of the Modal test server have many users, which takes root",
 )
 
 
