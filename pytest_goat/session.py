@@ -124,8 +124,10 @@ class GoatSession:
 
     def _say(self, words: str) -> None:
         """Show progress of what takes long before the first trial; a worker has no terminal."""
-        if self.worker is None:
-            self.config.get_terminal_writer().line(f"goat: {words}")
+        reporter: pytest.TerminalReporter | None = self.config.pluginmanager.getplugin("terminalreporter")
+        if self.worker is None and reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"goat: {words}")
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` where trials run, and wait for its value."""
