@@ -1,4 +1,4 @@
-"""The `goat` command: one prompt, a look at results, what is missing, the schema of prompt files."""
+"""The `goat` command: one prompt, a look at results and models, what is missing, and what lives on Modal."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_goat import __version__
+from pytest_goat.environ import read_environ
 from pytest_goat.errors import UserError
 from pytest_goat.settings import Settings, load, options
+
+if TYPE_CHECKING:
+    from pytest_goat.store.volume import VolumeStore
 
 RESULTS = Path(".goat", "results")
 
@@ -45,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("prompt", help="the prompt, or - to read it from stdin")
     run.add_argument("--max-turns", type=int, default=30, help="answers of the model (default 30)")
     run.add_argument("--timeout", type=float, default=300.0, help="seconds for the agent (default 300)")
-    _add_settings(run, "model", "agent", "api_url", "api_key_env", "sandbox", "unsafe_local", "results")
+    _add_settings(
+        run, "model", "agent", "api_url", "api_key_env", "backend", "modal_env", "deploy", "models",
+        "sandbox", "unsafe_local", "results",
+    )  # fmt: skip
     run.set_defaults(command=_run)
 
     results = commands.add_parser("results", help="look at what came back")
@@ -53,11 +63,37 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--full", action="store_true", help="with answers, checks and model calls")
     results.add_argument("--json", action="store_true", help="as one JSON value")
     results.add_argument("--results", metavar="DIR", help="the results folder (default: found upwards)")
+    results.add_argument("--modal", action="store_true", help="those in the volume on Modal, not here")
+    _add_settings(results, "modal_env")
     results.set_defaults(command=_results)
 
+    models = commands.add_parser("models", help="list the models, and what each still needs")
+    _add_settings(models, "models")
+    models.set_defaults(command=_models)
+
     doctor = commands.add_parser("doctor", help="say what is missing, and what mends it")
-    _add_settings(doctor, "model", "agent", "api_url", "api_key_env", "sandbox", "unsafe_local")
+    _add_settings(
+        doctor, "model", "agent", "api_url", "api_key_env", "backend", "modal_env", "models",
+        "sandbox", "unsafe_local",
+    )  # fmt: skip
     doctor.set_defaults(command=_doctor)
+
+    push = commands.add_parser("push", help="send results to Modal that a run could not send itself")
+    push.add_argument("run", nargs="*", help="runs, by id, its beginning or end (default: all that need it)")
+    push.add_argument("--results", metavar="DIR", help="the results folder (default: found upwards)")
+    _add_settings(push, "modal_env")
+    push.set_defaults(command=_push)
+
+    cleanup = commands.add_parser("cleanup", help="end sandboxes on Modal that runs have left behind")
+    which = cleanup.add_mutually_exclusive_group()
+    which.add_argument("--run", metavar="ID", help="only those of this run")
+    which.add_argument("--older-than", metavar="AGE", type=_age, help="only of runs as old as 30m, 1h, 2d")
+    _add_settings(cleanup, "modal_env")
+    cleanup.set_defaults(command=_cleanup)
+
+    teardown = commands.add_parser("teardown", help="stop all that runs on Modal; results and secrets stay")
+    _add_settings(teardown, "modal_env")
+    teardown.set_defaults(command=_teardown)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of prompt files, for editors")
     schema.add_argument("--suite", action="store_true", help="that of goat.yaml")
@@ -95,34 +131,93 @@ def _results(args: argparse.Namespace) -> int:
     from pytest_goat.report.listing import run_json, run_text, runs_text
     from pytest_goat.report.summary import summary_of
     from pytest_goat.store.encode import json_text
-    from pytest_goat.store.folder import FolderStore
+    from pytest_goat.store.reading import find_run, find_runs
 
-    store = FolderStore(Path(args.results) if args.results else _find_results(Path.cwd()))
+    folder, volume = _stores(args)
     width = shutil.get_terminal_size().columns
     if args.run is None:
+        store = find_runs(folder, volume)
         stored = [store.glance(run_id) for run_id in store.runs()]
         rows = [(run.record, summary_of(run)) for run in stored]
         if args.json:
             print(json_text([{"run": r.to_json(), "summary": s.to_json()} for r, s in rows]))
         else:
-            print(runs_text(rows, width) if rows else f"no runs in {store.root} yet", end="")
+            print(runs_text(rows, width) if rows else "no runs yet: `pytest benchmarks` makes one\n", end="")
         return 0
-    run_id = store.resolve(args.run)
+    store, run_id = find_run(args.run, folder, volume)
     run = store.load(run_id)
     if args.json:
         print(run_json(run, summary_of(run)))
     else:
-        path = os.path.relpath(store.run(run_id).path)
-        print(run_text(run, summary_of(run), path=path, full=args.full, width=width), end="")
+        print(run_text(run, summary_of(run), path=store.place(run_id), full=args.full, width=width), end="")
     return 0
 
 
-def _find_results(folder: Path) -> Path:
-    """The results of the project that `folder` is in."""
-    for above in (folder, *folder.parents):
-        if (above / RESULTS).is_dir():
-            return above / RESULTS
-    raise UserError(f"no {RESULTS} here or above: `pytest benchmarks` makes one, --results names another")
+def _stores(args: argparse.Namespace) -> tuple[Path | None, VolumeStore | None]:
+    """The folder and the volume to look for runs in; None for what is not meant, or not there."""
+    from pytest_goat.cloud.client import configured
+    from pytest_goat.store.volume import VolumeStore
+
+    volume = None
+    if args.modal or (configured() and not args.results):
+        volume = VolumeStore(_settings(args).modal_env)
+    return (None if args.modal else _results_folder(args)), volume
+
+
+def _results_folder(args: argparse.Namespace) -> Path | None:
+    """The results that `--results` names, or those of the project that we are in."""
+    if args.results:
+        return Path(args.results)
+    here = Path.cwd()
+    return next((above / RESULTS for above in (here, *here.parents) if (above / RESULTS).is_dir()), None)
+
+
+def _models(args: argparse.Namespace) -> int:
+    from pytest_goat.models import load_models, models_text
+
+    own = _settings(args).models
+    table = load_models(Path(own) if own else None)
+    print(models_text(table, read_environ(Path.cwd()), date.today()))
+    return 0
+
+
+def _push(args: argparse.Namespace) -> int:
+    from pytest_goat.store.folder import FolderStore
+    from pytest_goat.store.push import push
+    from pytest_goat.store.reading import NO_FOLDER
+
+    folder = _results_folder(args)
+    if folder is None:
+        raise UserError(NO_FOLDER)
+    push(FolderStore(folder), args.run, _settings(args).modal_env, print)
+    return 0
+
+
+def _cleanup(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from pytest_goat.sandbox.modal.ledger import cleanup
+
+    ended = asyncio.run(cleanup(_settings(args).modal_env, args.run, args.older_than))
+    for sandbox in ended:
+        print(f"ended {sandbox.id}: {sandbox.trial} of run {sandbox.run}")
+    print(f"{len(ended)} sandboxes ended" if ended else "no sandbox is left")
+    return 0
+
+
+def _teardown(args: argparse.Namespace) -> int:
+    from pytest_goat.deploy.teardown import teardown
+
+    teardown(_settings(args).modal_env, print)
+    return 0
+
+
+def _age(text: str) -> float:
+    """Seconds of `90s`, `30m`, `1h` or `2d`."""
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no age: write 30m, 1h or 2d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def _doctor(args: argparse.Namespace) -> int:

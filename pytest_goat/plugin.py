@@ -171,6 +171,18 @@ def goat(request: pytest.FixtureRequest) -> Iterator[Goat]:
     given.close()
 
 
+@pytest.fixture(scope="session")
+def goat_services(request: pytest.FixtureRequest) -> str:
+    """The URL of the gateway on Modal, which answers; deployed first when `--goat-deploy` allows it."""
+    return _session_of(request.config).services()
+
+
+@pytest.fixture(scope="session")
+def goat_vllm(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The URL of each model of `--goat-model` that vLLM serves on Modal: deployed, and warm."""
+    return _session_of(request.config).vllm()
+
+
 def _settings_of(config: pytest.Config) -> Settings:
     """Read the options, once. Raises `pytest.UsageError` for a wrong one."""
     if SETTINGS not in config.stash:

@@ -34,6 +34,9 @@ BASE_URL = "OPENAI_BASE_URL"
 REMOTE_PARALLEL = 32
 """Trials at once that run on other machines, and here mostly wait."""
 
+DEPLOY_LOG = "deploy.log"
+"""What `modal deploy` said, in the run's folder."""
+
 _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS|DATABASE_URL)$", re.IGNORECASE)
 _SECRET_LENGTH = 12
 """Characters from which on the value of a variable with such a name is taken for a secret."""
@@ -139,9 +142,8 @@ def _deployed_gateway(ground: Ground) -> Gateway:
             "  Leave it out and name a row of the table (`goat models`), or take --goat-backend local."
         )
     handed = ground.handed
-    url = handed.get("gateway_url") or ensure_gateway(ground)
     return RemoteGateway(
-        url,
+        ensure_gateway(ground),
         # Without a leading process, each has a secret of its own and so is a run of its own to the gateway.
         ground.run_id if handed or not ground.worker else f"{ground.run_id}-{ground.worker}",
         bytes.fromhex(handed["run_secret"]) if handed else random_secrets.token_bytes(32),
@@ -156,17 +158,38 @@ def _deployed_gateway(ground: Ground) -> Gateway:
 def ensure_gateway(ground: Ground) -> str:
     """The URL of the gateway on Modal, with the vLLM models that it leads to. Raises `UserError`."""
     from pytest_goat.deploy.services import ensure_services
+
+    if url := ground.handed.get("gateway_url"):
+        return url
+    ensure_models(ground)
+    settings = ground.settings
+    return ensure_services(
+        settings.modal_env, _mode(settings), ground.say, ground.logs / DEPLOY_LOG, ground.own_models
+    )
+
+
+def ensure_models(ground: Ground) -> dict[str, str]:
+    """The models that vLLM serves on Modal, with their URLs; each is ready. Raises `UserError`."""
+    real = [model for model in ground.models if not is_replay(model)]
+    if not real:
+        return {}
     from pytest_goat.deploy.vllm import ensure_vllm
 
-    settings, log = ground.settings, ground.logs / "deploy.log"
-    real = [model for model in ground.models if not is_replay(model)]
-    table = _table(ground) if real else None
-    for row in (table.get(model) for model in real) if table else ():
-        if row.retired(date.today()):
-            raise UserError(f"Model '{row.name}' {row.notice(date.today())}")
+    settings, table, today = ground.settings, _table(ground), date.today()
+    found = {}
+    for row in (table.get(model) for model in real):
+        if row.retired(today):
+            raise UserError(f"Model '{row.name}' {row.notice(today)}")
         if row.vllm is not None:
-            ensure_vllm(row.name, settings.modal_env, _mode(settings), ground.say, log, ground.own_models)
-    return ensure_services(settings.modal_env, _mode(settings), ground.say, log, ground.own_models)
+            found[row.name] = ensure_vllm(
+                row.name,
+                settings.modal_env,
+                _mode(settings),
+                ground.say,
+                ground.logs / DEPLOY_LOG,
+                ground.own_models,
+            )
+    return found
 
 
 def _own_gateway(ground: Ground) -> Gateway:

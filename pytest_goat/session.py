@@ -10,7 +10,7 @@ import json
 import queue
 import shutil
 import tempfile
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,8 @@ from pytest_goat.rig import (
     Ground,
     backend_name,
     default_parallel,
+    ensure_gateway,
+    ensure_models,
     handover,
     make_rig,
     preflight,
@@ -108,6 +110,21 @@ class GoatSession:
             if self.worker is None:
                 self.reporting.open(rig)
         return self._rig
+
+    def services(self) -> str:
+        """The URL of the gateway on Modal, which answers. Fails the test that wants it when it does not."""
+        return self._ensured(ensure_gateway)
+
+    def vllm(self) -> dict[str, str]:
+        """Model -> URL, of the models that vLLM serves. Fails the test that wants them when one does not."""
+        return self._ensured(ensure_models)
+
+    def _ensured(self, ensure: Callable[[Ground], T]) -> T:
+        try:
+            self.store.prepare(self.run_id)
+            return ensure(self._ground(self.folder.path))
+        except UserError as error:
+            pytest.fail(str(error), pytrace=False)
 
     def _ground(self, scratch: Path) -> Ground:
         worker = self.worker or {}

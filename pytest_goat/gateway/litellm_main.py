@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -28,14 +29,15 @@ def main() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     import uvicorn
 
-    uvicorn.run(
+    config = uvicorn.Config(
         "litellm.proxy.proxy_server:app",
-        fd=int(sys.argv[1]),
         log_level="warning",
         access_log=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
+    # Uvicorn's own `fd` takes it for a Unix socket and leaves Nagle's algorithm on: 40 ms for each call.
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 
 
 if __name__ == "__main__":
