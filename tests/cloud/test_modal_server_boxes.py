@@ -22,6 +22,7 @@ from tests.modal_server.box import Box
 from tests.modal_server.box_exec import Command
 from tests.modal_server.box_factory import PATH, Boxes, VolumeMount, Wanted
 from tests.modal_server.box_host import obstacle
+from tests.modal_server.box_line import BoxError
 from tests.modal_server.box_look import look
 from tests.modal_server.box_stream import Output
 from tests.modal_server.box_ways import permitted_ports
@@ -308,3 +309,9 @@ def test_output_is_read_from_any_offset_by_many() -> None:
         assert await asyncio.gather(*readers) == [b"abcdefghi", b"cdefghi", b"defghi", b"ghi", b"i"]
 
     asyncio.run(do())
+
+
+def test_without_root_it_is_said_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(BoxError, match="need Linux and root"):
+        asyncio.run(Boxes().open(Wanted()))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -169,12 +167,17 @@ def test_a_daemon_outlives_its_command_and_does_not_hold_its_streams(cloud: Clou
     assert "sleep" in sh(sandbox, "tr '\\0' ' ' < /proc/$(cat /tmp/pid)/cmdline")
 
 
+def test_a_flood_of_a_daemon_ends_with_its_command(cloud: Cloud) -> None:
+    out = sh(cloud.create(), "echo first; yes & sleep 0.1")
+    assert out.startswith("first\ny\n")
+
+
 def test_a_command_that_runs_out_of_time_ends_as_minus_one(cloud: Cloud) -> None:
     sandbox = cloud.create()
     process = sandbox.exec("sh", "-c", "echo $$; exec sleep 1000", timeout=1)
     pid = process.stdout.read().strip()
     assert process.wait() == -1
-    assert run(sandbox, "test", "-e", f"/proc/{pid}")[0] == 1
+    sh(sandbox, f"while test -e /proc/{pid}; do sleep 0.02; done")
 
 
 def test_poll_tells_whether_a_command_runs(cloud: Cloud) -> None:
@@ -361,37 +364,3 @@ def test_a_create_whose_reply_was_lost(cloud: Cloud, idempotency: bool, made: in
     cloud.server.fault("SandboxCreateV2", "lost_reply")
     assert sh(cloud.create(), "echo 1") == "1\n"
     assert len(cloud.server.live()) == made
-
-
-# Load
-
-
-def test_commands_can_be_simulated(tmp_path: Path) -> None:
-    answer = tmp_path / "answer"
-    answer.write_bytes(b"\0answer\n")
-
-    async def one(create: Callable[..., Any]) -> bytes:
-        sandbox = await create()
-        process = await sandbox.exec.aio("agent", text=False)
-        process.stdin.write(b"in")
-        await process.stdin.drain.aio()
-        out: bytes = await process.stdout.read.aio()
-        assert await process.wait.aio() == 0
-        return out
-
-    with (
-        modal_server(simulate=f"0.2:{answer}") as server,
-        pytest.MonkeyPatch.context() as context,
-    ):
-        cloud = connect(server, context)
-
-        async def many() -> list[bytes]:
-            def create() -> Any:
-                wanted = {"app": cloud.app, "image": cloud.image, "timeout": LIFETIME}
-                return modal.Sandbox.create.aio(client=cloud.client, **wanted)
-
-            return await asyncio.gather(*(one(create) for _ in range(120)))
-
-        assert asyncio.run(many()) == [b"\0answer\n"] * 120
-        listed = list(modal.Sandbox.list(app_id=cloud.app.app_id, client=cloud.client))
-        assert len({sandbox.object_id for sandbox in listed}) == 120  # more than a page

@@ -112,12 +112,13 @@ class PipeReader:
             self._loop.add_reader(self._reader, self._read)
 
     def finish(self) -> None:
-        """The command has ended: take what is in the pipe now, even if others still hold its other end."""
-        while self._reader >= 0:
-            before = self._output._size
+        """The command has ended: take what is in the pipe, which one read does.
+
+        What others add, who still hold its other end, is lost.
+        """
+        if self._reader >= 0:
             self._read()
-            if self._reader >= 0 and self._output._size == before:
-                self.close()
+            self.close()
 
     def close(self) -> None:
         if self._reader >= 0:
@@ -128,31 +129,33 @@ class PipeReader:
 
 
 class Input:
-    """What a command reads. Takes bytes by offset, so that a repeated write adds nothing."""
+    """What a command reads. Takes bytes by offset, so that a repeated write adds nothing.
+
+    What comes when the command has ended is dropped: the writer cannot know of that in time.
+    """
 
     def __init__(self) -> None:
         self._taken = 0
-        self._closed = False
+        self._ended = self._gone = False
 
     def write(self, offset: int, data: bytes, *, eof: bool) -> None:
         """Raises OUT_OF_RANGE for a gap, FAILED_PRECONDITION for new bytes after the end."""
         if offset > self._taken:
             raise GRPCError(Status.OUT_OF_RANGE, f"stdin: expected offset {self._taken}, got {offset}")
         new = data[self._taken - offset :]
-        if self._closed:
-            if new:
-                raise GRPCError(Status.FAILED_PRECONDITION, "stdin is closed")
-            return
+        if new and self._ended:
+            raise GRPCError(Status.FAILED_PRECONDITION, "stdin is closed")
         self._taken += len(new)
-        self._closed = eof
-        self._accept(new, eof)
+        self._ended = self._ended or eof
+        if not self._gone:
+            self._accept(new, self._ended)
 
     def _accept(self, data: bytes, eof: bool) -> None:
         """What to do with new bytes; dropped here."""
 
     def close(self) -> None:
         """The command is gone."""
-        self._closed = True
+        self._gone = True
 
 
 class PipeWriter(Input):
@@ -168,10 +171,12 @@ class PipeWriter(Input):
         self._loop = asyncio.get_running_loop()
 
     def _accept(self, data: bytes, eof: bool) -> None:
+        if self._writer < 0:
+            return
         if data:
             self._left.append(memoryview(data))
         self._eof = eof
-        if self._writer >= 0 and not self._waiting:
+        if not self._waiting:
             self._write()
 
     def _write(self) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from modal_proto import api_pb2
@@ -42,8 +43,8 @@ class Ways:
             sock.setblocking(False)
             self._add(self._accept(sock, sock.getsockname()[1]))
 
-    def _add(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _add(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

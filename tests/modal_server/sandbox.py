@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from modal_proto import api_pb2
 
@@ -98,8 +99,8 @@ class Sandbox(Record):
     def _after(self, seconds: float, status: Result.GenericStatus.ValueType) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, self.finish, status))
 
-    def _watch(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
