@@ -1,7 +1,8 @@
 """Start the server, say where it is, serve until SIGTERM, SIGINT or, with --until-eof, the end of stdin.
 
-python -m tests.modal_server --port 9400
-eval the printed lines in a shell, and `modal` and `pytest --goat-backend modal` talk to this server.
+It prints the variables to export (`eval "$(python -m tests.modal_server | head -4)"` would wait for ever, so
+start it in the background with its output in a file, and `source` that): then `modal` and
+`pytest --goat-backend modal` of that shell talk to this server.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class _Layer:
         target = posixpath.join(self._image.workdir or "/", target)
         for source in sources:
             copied = dict(self._copied(source, target))
-            if not copied and source != ".":
+            if not copied and posixpath.basename(source) != ".":
                 raise BuildError(f"COPY failed: {source} is not in the build context")
             self._image.files.update(copied)
 

@@ -89,7 +89,7 @@ class Dispatcher:
                 self._replies.popitem(last=False)
         try:
             return await asyncio.shield(known)
-        except GRPCError:
+        except Exception:
             self._replies.pop((rpc, key), None)
             raise
 

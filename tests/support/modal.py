@@ -50,7 +50,10 @@ class RunningServer:
         self.ask("reset_calls")
 
     def fault(self, rpc: str, kind: str, *, times: int = 1, after: int = 0, **details: Any) -> None:
-        """Let `kind` happen to `times` calls of `rpc` after the first `after`; see `faults.Fault`."""
+        """Let `kind` happen to `times` calls of `rpc`, -1: to all, after the first `after`.
+
+        `details`: `seconds`, `retry_after`, `message`; what all mean, and the kinds, `faults.Fault` says.
+        """
         self.ask("fault", rpc=rpc, kind=kind, times=times, after=after, **details)
 
     def clear_faults(self) -> None:
