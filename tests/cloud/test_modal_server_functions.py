@@ -214,9 +214,7 @@ def test_a_function_that_fails_says_what_it_said(server: RunningServer, urls: di
 def test_a_container_whose_server_is_gone_is_replaced(urls: dict[str, str]) -> None:
     before = state(urls["gateway"])["container"]
     assert fetch(f"{urls['gateway']}/die")[0] == 502
-    fetch(
-        f"{urls['gateway']}/state"
-    )  # finds the port closed, unless the client has tried the first one twice
+    fetch(f"{urls['gateway']}/state")  # finds the port closed, unless the first one was tried twice
     assert state(urls["gateway"])["container"] != before
 
 

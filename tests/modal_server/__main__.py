@@ -1,8 +1,9 @@
 """Start the server, say where it is, serve until SIGTERM, SIGINT or, with --until-eof, the end of stdin.
 
-It prints the variables to export (`eval "$(python -m tests.modal_server | head -4)"` would wait for ever, so
-start it in the background with its output in a file, and `source` that): then `modal` and
-`pytest --goat-backend modal` of that shell talk to this server.
+It prints the variables to export. By hand, so that `modal` and `pytest` of a shell talk to it:
+
+    python -m tests.modal_server > server.env &
+    . ./server.env
 """
 
 from __future__ import annotations
