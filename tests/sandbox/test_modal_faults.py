@@ -358,7 +358,7 @@ def test_other_runs_are_left_alone(
 def test_cleanup_ends_what_runs_have_left(
     server: RunningServer, on_modal: Callable[..., Any], tmp_path: Path
 ) -> None:
-    async def clean(backend: ModalBackend) -> list[list[str]]:
+    async def clean(backend: ModalBackend) -> list[list[bool]]:
         new = make_backend(tmp_path, run_id=time.strftime("%Y%m%d-%H%M%S-abcd", time.gmtime()))
         await new.start()
         for one in (backend, new, new):
@@ -369,9 +369,9 @@ def test_cleanup_ends_what_runs_have_left(
             await cleanup(ENVIRONMENT),
         ]
         await new.stop()
-        return [[leftover.run == RUN and leftover.trial for leftover in found] for found in ended]
+        return [[leftover.run == RUN for leftover in found] for found in ended]
 
-    assert on_modal(clean) == [[], ["trial"], [False, False]]
+    assert on_modal(clean) == [[], [True], [False, False]]
 
 
 LEAVING = """

@@ -163,7 +163,7 @@ class ModalSandbox:
             raise _refused(reply)
         if len(reply.hauls) != len(takes):
             await self.close()
-            raise SandboxError(Cause.SANDBOX_LOST, "modal: the sandbox was lost: its reply is not whole")
+            raise wire.BadReply("is not to what was asked")
         self._used = reply.used
         return reply
 

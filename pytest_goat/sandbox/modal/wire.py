@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_goat.errors import GoatError
+from pytest_goat.errors import Cause, GoatError, SandboxError
 from pytest_goat.sandbox.base import MB, ExecResult, File, SandboxLimits, Taken, parts_of
 
 _MAX_HEADER = 64 * MB
@@ -15,8 +15,11 @@ _MAX_HEADER = 64 * MB
 _END = b"END\n"
 
 
-class BadReply(ValueError):
+class BadReply(SandboxError):
     """What came is no reply: the sandbox is not to be trusted any more."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(Cause.SANDBOX_LOST, f"modal: the sandbox was lost: its reply {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Frame:
         """Raises `BadReply` for more than a reply can have."""
         self._data += chunk
         if len(self._data) > self._most:
-            raise BadReply("its reply is longer than it can be")
+            raise BadReply("is longer than it can be")
 
     def reply(self) -> Reply | None:
         """The reply; None when its end is missing. Raises `BadReply` for what is none."""
@@ -136,8 +139,8 @@ class Frame:
             if mark != b"GOAT" or end + int(body) + len(_END) != len(self._data):
                 return None
             return _reply(json.loads(self._data[start:end]), memoryview(self._data)[end : -len(_END)])
-        except (ValueError, TypeError, KeyError, GoatError) as error:
-            raise BadReply("its reply makes no sense") from error
+        except (ValueError, TypeError, KeyError, AttributeError, GoatError) as error:
+            raise BadReply("makes no sense") from error
 
 
 def _reply(header: dict[str, Any], body: memoryview) -> Reply:
