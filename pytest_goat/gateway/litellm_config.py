@@ -36,12 +36,12 @@ def _deployment(model: Model) -> dict[str, Any]:
         "litellm_params": {
             "model": model.route,
             **parameters,
+            **(_per_token(model.price) if model.price else {}),
         },
         "model_info": {
             "id": model.name,
             "max_input_tokens": model.context,
             "max_output_tokens": model.max_output,
-            **(_per_token(model.price) if model.price else {}),
         },
     }
 

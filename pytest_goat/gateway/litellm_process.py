@@ -48,7 +48,7 @@ class LiteLLMProcess:
 
     def __init__(self, models: Iterable[Model], environ: Mapping[str, str], folder: Path) -> None:
         self._models, self._environ = tuple(models), environ
-        self._folder = folder
+        self._folder = folder.absolute()
         self._process: subprocess.Popen[bytes] | None = None
         self._log: threading.Thread | None = None
         self.key = f"sk-{secrets.token_urlsafe(32)}"
@@ -126,7 +126,8 @@ class LiteLLMProcess:
                 pass_fds=(listener.fileno(),),
                 start_new_session=True,
             )
-        self._log = threading.Thread(target=self._write_log, args=(self._process,), name="litellm-log")
+        # A daemon, or an interpreter that ends without stop() would wait for a log that ends after it.
+        self._log = threading.Thread(target=self._write_log, args=(self._process,), daemon=True)
         self._log.start()
 
     def _child_environment(self, config: Path) -> dict[str, str]:
@@ -134,7 +135,7 @@ class LiteLLMProcess:
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             **environment(self._models, self._environ),
             "HOME": str(self._folder),
-            "CONFIG_FILE_PATH": str(config.resolve()),
+            "CONFIG_FILE_PATH": str(config),
             "LITELLM_MASTER_KEY": self.key,
             # Else it fetches prices from GitHub, and what a run costs depends on the day.
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -168,4 +169,4 @@ class LiteLLMProcess:
             text = self.log.read_text("utf-8", "replace").strip()
         except OSError:
             return ""
-        return f"The end of {self.log}:\n{text[-_LOG_END:]}"
+        return f"The end of {self.log}:\n{text[-_LOG_END:]}" if text else f"{self.log} is empty."
