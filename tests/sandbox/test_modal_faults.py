@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
 from pytest_goat.cloud import limiter
 from pytest_goat.errors import Cause, SandboxError, UserError
-from pytest_goat.sandbox.base import ExecResult, File, Mount, SandboxSpec
+from pytest_goat.sandbox.base import ExecResult, Mount, SandboxSpec
 from pytest_goat.sandbox.modal import ledger
 from pytest_goat.sandbox.modal.backend import ModalBackend
-from pytest_goat.sandbox.modal.ledger import cleanup
 from pytest_goat.sandbox.modal.sandbox import Deadlines
 from pytest_goat.task import Machine
 from tests.modal_server.faults import ALWAYS
-from tests.sandbox.modal_bench import ENVIRONMENT, RUN, make_backend, needs_root, server_for_this_process
-from tests.support.modal import ROOT, RunningServer
+from tests.sandbox.modal_bench import Workplace, fresh, needs_root, server_for_this_process, trial
+from tests.support.modal import RunningServer
 
 pytestmark = needs_root
 
-T = TypeVar("T")
-Work = Callable[[ModalBackend], Awaitable[T]]
-
-SHORT = Deadlines(create=0.5, start=0.5, answer=0.5, look=2.0)
+SHORT = Deadlines(create=0.5, start=0.5, answer=0.5, look=2.0, end=1.0)
 """For what hangs."""
 
 
@@ -43,12 +34,8 @@ def running_server() -> Iterator[RunningServer]:
 
 @pytest.fixture
 def server(running_server: RunningServer) -> Iterator[RunningServer]:
-    """Without faults and limits before and after, and without a sandbox alive after."""
-    running_server.reset_calls()
-    yield running_server
-    running_server.clear_faults()
-    running_server.set(idempotency=True, max_sandboxes=0, create_rate=0)
-    assert running_server.live() == []
+    with fresh(running_server):
+        yield running_server
 
 
 @pytest.fixture(autouse=True)
@@ -59,30 +46,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def on_modal(tmp_path: Path) -> Callable[..., Any]:
-    """Does some work with a started backend, which is stopped after it."""
-
-    def do(work: Work[T], **options: Any) -> T:
-        async def all_of_it() -> T:
-            backend = make_backend(tmp_path, **options)
-            await backend.start()
-            try:
-                return await work(backend)
-            finally:
-                await backend.stop()
-
-        return asyncio.run(all_of_it())
-
-    return do
-
-
-async def trial(backend: ModalBackend, argv: tuple[str, ...] = ("echo", "done")) -> ExecResult:
-    sandbox = await backend.open(SandboxSpec("trial"))
-    try:
-        await sandbox.put({"file": File(b"x")})
-        return await sandbox.exec(argv, timeout=20)
-    finally:
-        await sandbox.close()
+def on_modal(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)
 
 
 # Faults that the SDK mends
@@ -107,9 +72,7 @@ async def trial(backend: ModalBackend, argv: tuple[str, ...] = ("echo", "done"))
         ("AppGetOrCreate", "unavailable"),
     ],
 )
-def test_what_passes_is_not_noticed(
-    server: RunningServer, on_modal: Callable[..., Any], rpc: str, kind: str
-) -> None:
+def test_what_passes_is_not_noticed(server: RunningServer, on_modal: Workplace, rpc: str, kind: str) -> None:
     server.fault(rpc, kind)
     assert on_modal(trial).stdout == b"done\n"
 
@@ -135,7 +98,7 @@ def test_what_passes_is_not_noticed(
     ],
 )
 def test_a_lost_sandbox_is_an_error_in_time(
-    server: RunningServer, on_modal: Callable[..., Any], rpc: str, kind: str, cause: Cause
+    server: RunningServer, on_modal: Workplace, rpc: str, kind: str, cause: Cause
 ) -> None:
     async def lost(backend: ModalBackend) -> SandboxError:
         try:
@@ -167,7 +130,7 @@ def test_a_lost_sandbox_is_an_error_in_time(
     ],
 )
 def test_a_sandbox_that_ends_midway(
-    server: RunningServer, on_modal: Callable[..., Any], status: str, cause: Cause, words: str
+    server: RunningServer, on_modal: Workplace, status: str, cause: Cause, words: str
 ) -> None:
     async def ended(backend: ModalBackend) -> None:
         sandbox = await backend.open(SandboxSpec("trial"))
@@ -184,9 +147,7 @@ def test_a_sandbox_that_ends_midway(
     on_modal(ended)
 
 
-def test_a_sandbox_that_ended_between_two_commands(
-    server: RunningServer, on_modal: Callable[..., Any]
-) -> None:
+def test_a_sandbox_that_ended_between_two_commands(server: RunningServer, on_modal: Workplace) -> None:
     async def ended(backend: ModalBackend) -> None:
         sandbox = await backend.open(SandboxSpec("trial"))
         assert (await sandbox.exec(["true"], timeout=20)).ok
@@ -201,18 +162,18 @@ def test_a_sandbox_that_ended_between_two_commands(
 # Quotas
 
 
-def test_a_used_up_quota_is_waited_for(server: RunningServer, on_modal: Callable[..., Any]) -> None:
+def test_a_used_up_quota_is_waited_for(server: RunningServer, on_modal: Workplace) -> None:
     server.fault("SandboxCreateV2", "resource_exhausted", times=2)
     assert on_modal(trial).ok
     assert server.calls()["SandboxCreateV2"] == 3
 
 
-def test_what_modal_says_about_a_quota_is_heeded(server: RunningServer, on_modal: Callable[..., Any]) -> None:
+def test_what_modal_says_about_a_quota_is_heeded(server: RunningServer, on_modal: Workplace) -> None:
     server.fault("SandboxCreateV2", "resource_exhausted", retry_after=0.2)
     assert on_modal(trial).ok
 
 
-def test_the_limit_of_sandboxes_is_waited_for(server: RunningServer, on_modal: Callable[..., Any]) -> None:
+def test_the_limit_of_sandboxes_is_waited_for(server: RunningServer, on_modal: Workplace) -> None:
     async def many(backend: ModalBackend) -> list[ExecResult]:
         return await asyncio.gather(*(trial(backend) for _ in range(6)))
 
@@ -220,7 +181,7 @@ def test_the_limit_of_sandboxes_is_waited_for(server: RunningServer, on_modal: C
     assert all(result.ok for result in on_modal(many))
 
 
-def test_a_quota_that_stays_used_up_is_an_error(server: RunningServer, on_modal: Callable[..., Any]) -> None:
+def test_a_quota_that_stays_used_up_is_an_error(server: RunningServer, on_modal: Workplace) -> None:
     server.fault("SandboxCreateV2", "resource_exhausted", times=ALWAYS, message="rate limit (5/s) exceeded")
     with pytest.raises(SandboxError, match=r"rate limit \(5/s\)") as caught:
         on_modal(trial, patience=0.2)
@@ -234,7 +195,7 @@ def test_a_quota_that_stays_used_up_is_an_error(server: RunningServer, on_modal:
     ("kind", "mend"), [("unauthenticated", "modal token new"), ("permission_denied", "modal profile list")]
 )
 def test_what_is_not_allowed_is_told_once(
-    server: RunningServer, on_modal: Callable[..., Any], kind: str, mend: str
+    server: RunningServer, on_modal: Workplace, kind: str, mend: str
 ) -> None:
     server.fault("SandboxCreateV2", kind, times=ALWAYS)
     with pytest.raises(UserError, match=mend):
@@ -242,7 +203,7 @@ def test_what_is_not_allowed_is_told_once(
     assert server.calls()["SandboxCreateV2"] == 1
 
 
-def test_a_failed_build_is_told_with_its_words(server: RunningServer, on_modal: Callable[..., Any]) -> None:
+def test_a_failed_build_is_told_with_its_words(server: RunningServer, on_modal: Workplace) -> None:
     async def build_twice(backend: ModalBackend) -> list[str]:
         said = []
         for _ in range(2):
@@ -257,7 +218,7 @@ def test_a_failed_build_is_told_with_its_words(server: RunningServer, on_modal: 
     assert first == second
 
 
-def test_an_image_is_built_once(server: RunningServer, on_modal: Callable[..., Any]) -> None:
+def test_an_image_is_built_once(server: RunningServer, on_modal: Workplace) -> None:
     async def open_many(backend: ModalBackend) -> None:
         spec = SandboxSpec("trial", machine=Machine(image="python:3.12-slim", setup="echo one\necho two"))
         for sandbox in await asyncio.gather(*(backend.open(spec) for _ in range(4))):
@@ -269,7 +230,7 @@ def test_an_image_is_built_once(server: RunningServer, on_modal: Callable[..., A
 
 
 def test_another_process_takes_the_image_that_was_built(
-    server: RunningServer, on_modal: Callable[..., Any], tmp_path: Path
+    server: RunningServer, on_modal: Workplace, tmp_path: Path
 ) -> None:
     (tmp_path / "agent").write_text("#!/bin/sh\necho agent\n")
     (tmp_path / "agent").chmod(0o755)
@@ -288,123 +249,3 @@ def test_another_process_takes_the_image_that_was_built(
     server.reset_calls()
     assert on_modal(follow, mounts=mounts, worker="gw0", **handed) == b"agent\n"
     assert "ImageGetOrCreate" not in server.calls()
-
-
-# Nothing is left
-
-
-def test_a_sandbox_that_could_not_be_ended_is_ended_later(
-    server: RunningServer, on_modal: Callable[..., Any]
-) -> None:
-    async def leave(backend: ModalBackend) -> None:
-        server.fault("SandboxTerminateV2", "unavailable", times=4)
-        assert (await trial(backend)).ok
-        assert len(server.live()) == 1
-
-    on_modal(leave)
-
-
-def test_sandboxes_of_which_nobody_was_told_are_ended(
-    server: RunningServer, on_modal: Callable[..., Any]
-) -> None:
-    async def make_two(backend: ModalBackend) -> None:
-        server.fault("SandboxCreateV2", "lost_reply")
-        sandbox = await backend.open(SandboxSpec("trial"))
-        assert len(server.live()) == 2
-        await sandbox.close()
-        assert len(server.live()) == 1
-
-    server.set(idempotency=False)
-    on_modal(make_two)
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2, 5, 20, 100])
-def test_a_cancelled_making_leaves_nothing(
-    server: RunningServer, on_modal: Callable[..., Any], turns: int
-) -> None:
-    async def cancel(backend: ModalBackend) -> None:
-        opening = asyncio.create_task(backend.open(SandboxSpec("trial")))
-        for _ in range(turns):
-            await asyncio.sleep(0.0005)
-        if opening.done():
-            await opening.result().close()
-            return
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
-
-    on_modal(cancel)
-
-
-def test_other_runs_are_left_alone(
-    server: RunningServer, on_modal: Callable[..., Any], tmp_path: Path
-) -> None:
-    async def two_runs(backend: ModalBackend) -> tuple[int, int, int]:
-        workers = [make_backend(tmp_path, worker=name) for name in ("gw0", "gw1")]
-        other = make_backend(tmp_path, run_id="20260101-120000-ffff")
-        for one in (*workers, other):
-            await one.start()
-            await one.open(SandboxSpec("trial"))
-        of_worker = await backend.sweep("gw0")
-        of_run = await backend.sweep()
-        left = len(server.live())
-        for one in (*workers, other):
-            await one.stop()
-        return of_worker, of_run, left
-
-    assert on_modal(two_runs) == (1, 1, 1)
-
-
-def test_cleanup_ends_what_runs_have_left(
-    server: RunningServer, on_modal: Callable[..., Any], tmp_path: Path
-) -> None:
-    async def clean(backend: ModalBackend) -> list[list[bool]]:
-        new = make_backend(tmp_path, run_id=time.strftime("%Y%m%d-%H%M%S-abcd", time.gmtime()))
-        await new.start()
-        for one in (backend, new, new):
-            await one.open(SandboxSpec("trial"))
-        ended = [
-            await cleanup(ENVIRONMENT, run_id="20250101-000000-0000"),
-            await cleanup(ENVIRONMENT, older_than=3600),
-            await cleanup(ENVIRONMENT),
-        ]
-        await new.stop()
-        return [[leftover.run == RUN for leftover in found] for found in ended]
-
-    assert on_modal(clean) == [[], [True], [False, False]]
-
-
-LEAVING = """
-import asyncio, os, sys, signal
-from pathlib import Path
-from pytest_goat.sandbox.base import SandboxSpec
-from tests.sandbox.modal_bench import make_backend
-
-async def main():
-    backend = make_backend(Path(sys.argv[2]))
-    signal.signal(signal.SIGTERM, lambda *_: (backend.end_all(), os._exit(3)))
-    await backend.start()
-    for number in range(3):
-        await backend.open(SandboxSpec(f"trial-{number}"))
-    print("open", flush=True)
-    if sys.argv[1] == "term":
-        await asyncio.sleep(60)
-    raise SystemExit(0)
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("how", ["exit", "term"])
-def test_a_process_that_ends_takes_its_sandboxes_with_it(
-    server: RunningServer, how: str, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-c", LEAVING, how, str(tmp_path)]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | server.env, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        if how == "term":
-            process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == (3 if how == "term" else 0)

@@ -78,7 +78,7 @@ class ModalBackend:
         self._prefetch, self._deadlines, self._patience = prefetch, deadlines, patience
         self._connect_within = connect_within
         self._rate, self._limits_folder = create_rate, limits_folder
-        self._ledger = Ledger()
+        self._ledger = Ledger(deadlines.end)
         self._opened: weakref.WeakSet[ModalSandbox] = weakref.WeakSet()
         self._creating: set[asyncio.Task[Sandbox]] = set()
         self._endings: set[asyncio.Future[None]] = set()

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 RUN_TAG, TRIAL_TAG, WORKER_TAG = "goat-run", "goat-trial", "goat-worker"
 END_WITHIN = 6.0
-"""Seconds to end a sandbox, and to end all of them at once."""
+"""Seconds."""
 LIST_WITHIN = 5.0
 SETTLE = 2.0
 """Seconds after which a sandbox is listed whose making was cut off on our side."""
 
 
 class Ledger:
-    """The sandboxes of this process that live, as far as we know."""
+    """The sandboxes of this process that live, as far as we know. Each, and all, are to end in `seconds`."""
 
     def __init__(self, seconds: float = END_WITHIN) -> None:
         self._seconds = seconds

@@ -43,6 +43,8 @@ class Deadlines:
     """Beyond the time that the command itself has."""
     look: float = 5.0
     """To find out what became of a sandbox that was lost."""
+    end: float = 6.0
+    """Of a sandbox, and of all of them at once."""
 
 
 class ModalSandbox:
