@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from pytest_goat.gateway.base import Usage
+from pytest_goat.models.table import Model
 from pytest_goat.result import TrialResult
-from pytest_goat.task import Trial
+from pytest_goat.task import Task, Trial
 
 HIGH = 0.9
 """The share of earlier trials that cost no more than the high estimate."""
@@ -45,6 +47,15 @@ class Estimate:
         if self.unknown:
             parts.append(f"nothing is known of {self.unknown}")
         return "; ".join(parts)
+
+
+def most_of(row: Model, task: Task) -> float | None:
+    """USD that a trial of `task` can cost at most: in every turn the whole context, and the longest answer.
+
+    None where the row has no price. No trial comes near; but it is a bound.
+    """
+    turn = row.cost(Usage(prompt_tokens=row.context, completion_tokens=row.max_output))
+    return None if turn is None else turn * task.limits.max_turns
 
 
 def spent(results: Iterable[TrialResult]) -> dict[Key, list[float]]:

@@ -100,6 +100,16 @@ class TrialResult:
     """The page of its trace; "" where none is kept."""
     version: int = VERSION
 
+    @property
+    def model_seconds(self) -> float:
+        """Seconds in which the agent waited for the model; calls side by side count once."""
+        total = end = 0.0
+        for call in sorted(self.calls, key=lambda call: call.started):
+            start, end_of_call = max(call.started, end), call.started + call.duration
+            total += max(0.0, end_of_call - start)
+            end = max(end, end_of_call)
+        return total
+
     def to_json(self) -> dict[str, Any]:
         return _fields(self)
 
@@ -212,6 +222,11 @@ class Group:
     def counted(self) -> int:
         """Trials that say something about the model."""
         return self.passed + self.failed
+
+    @property
+    def cost_per_passed(self) -> float | None:
+        """USD that was spent, on whatever trial, for each one that passed; None when it is not known."""
+        return self.usage.cost / self.passed if self.usage.cost is not None and self.passed else None
 
 
 class Verdict(StrEnum):

@@ -44,6 +44,7 @@ from pytest_goat.rig import (
 )
 from pytest_goat.scheduler import Scheduler
 from pytest_goat.settings import Settings
+from pytest_goat.spending import confirm
 from pytest_goat.stopping import exit_on_sigterm
 from pytest_goat.store.encode import json_text
 from pytest_goat.store.folder import FolderStore, RunFolder
@@ -106,6 +107,8 @@ class GoatSession:
             self._scheduler.start()
             asked = bool(self.worker and self.worker.get(ASKED))
             self._scheduler.call(preflight(rig, self.settings, trials, asked=asked))
+            if self.settings.confirm_cost is not None and rig.agent.needs_model:
+                confirm(trials, self.settings, self.store, self.config)
             self._rig = rig
             if self.worker is None:
                 self.reporting.open(rig)

@@ -36,7 +36,7 @@ LAYERS = (
     ("single", "doctor"),
     ("keys",),
     ("item",),
-    ("live", "stopping"),
+    ("live", "stopping", "spending"),
     ("reporting",),
     ("fixture",),
     ("session",),
@@ -45,7 +45,7 @@ LAYERS = (
 )
 """From first to last: a part imports only what stands before it, or its own modules."""
 
-PYTEST_PARTS = {"keys", "plugin", "item", "live", "session", "stopping", "reporting", "fixture", "cli"}
+PYTEST_PARTS = {"keys", "plugin", "item", "live", "session", "spending", "stopping", "reporting", "fixture", "cli"}
 """The only ones that know pytest."""
 
 LIGHT = {"", "errors", "settings", "keys", "plugin"}

@@ -50,13 +50,18 @@ def failure_text(
         last.insert(0, f"{result.cause.value}: {ADVICE[result.cause]}")
     if record_path:
         last.append(f"record: {record_path}")
+    if result.trace:
+        last.append(f"trace: {result.trace}")
     return "\n\n".join([*blocks, "\n".join(last)])
 
 
 def usage_line(result: TrialResult) -> str:
     """What the trial took: turns, tokens, money, time in its parts."""
     phases = result.phases
-    parts = f"sandbox {seconds(phases.open)}, agent {seconds(phases.agent)}, checks {seconds(phases.checks)}"
+    agent = f"agent {seconds(phases.agent)}"
+    if result.calls:
+        agent += f" of which model {seconds(result.model_seconds)}"
+    parts = f"sandbox {seconds(phases.open)}, {agent}, checks {seconds(phases.checks)}"
     spent = f"{count(result.turns, 'turn')}, {tokens(result.usage)} tokens, cost {money(result.usage.cost)}"
     return f"usage: {spent}, {seconds(phases.total)} ({parts})"
 

@@ -51,9 +51,11 @@ def trial_properties(result: TrialResult, record_path: Path) -> list[tuple[str, 
         "cost": "" if usage.cost is None else f"{usage.cost:.6f}",
         "seconds_open": f"{phases.open:.3f}",
         "seconds_agent": f"{phases.agent:.3f}",
+        "seconds_model": f"{result.model_seconds:.3f}" if result.calls else "",
         "seconds_checks": f"{phases.checks:.3f}",
         "seconds": f"{phases.total:.3f}",
         "retries": str(len(result.attempts)),
+        "trace": result.trace,
     }
     return [(f"goat_{name}", _valid(value)) for name, value in every.items() if value]
 
@@ -119,10 +121,14 @@ def _counts(results: Sequence[TrialResult]) -> dict[str, str]:
 
 
 def _rate(prefix: str, group: Group) -> list[tuple[str, str]]:
+    spent = [] if group.usage.cost is None else [(f"{prefix}_cost", f"{group.usage.cost:.6f}")]
+    if group.cost_per_passed is not None:
+        spent.append((f"{prefix}_cost_per_passed", f"{group.cost_per_passed:.6f}"))
     if group.pass_rate is None:
-        return []
+        return spent
     lower, upper = group.interval
     return [
+        *spent,
         (f"{prefix}_pass_rate", f"{group.pass_rate:.4f}"),
         (f"{prefix}_pass_rate_low", f"{lower:.4f}"),
         (f"{prefix}_pass_rate_high", f"{upper:.4f}"),

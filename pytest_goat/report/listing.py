@@ -126,4 +126,6 @@ def _detail(result: TrialResult) -> list[str]:
         )
     if result.answer:
         lines += ["answer:", *(f"  {line}" for line in clean(result.answer).splitlines())]
+    if result.trace:
+        lines.append(f"trace: {result.trace}")
     return [*lines, usage_line(result), ""]

@@ -125,6 +125,11 @@ def _notices(summary: RunSummary, width: int) -> list[Line]:
     totals = summary.totals
     if totals.unchecked:
         lines.append(Line(f"{totals.unchecked} unchecked: passed because the agent completed", "yellow"))
+    if totals.usage.cost:
+        each = [f"{money(totals.usage.cost / totals.trials)} a trial"]
+        if totals.cost_per_passed is not None:
+            each.append(f"{money(totals.cost_per_passed)} for each that passed")
+        lines.append(Line(f"cost {money(totals.usage.cost)}: {', '.join(each)}"))
     if totals.skipped:
         lines.append(Line(f"{totals.skipped} skipped"))
     if summary.causes:

@@ -35,6 +35,7 @@ def test_one_suite_and_model() -> None:
         "6 trials of gpt-5-mini in 3m12s",
         "suite             trials pass fail err  rate   95% tokens    cost  time",
         "benchmarks/basics      6    5    1   0 83.3% 44-97  74.1k $0.0738 1m00s",
+        "cost $0.0738: $0.0123 a trial, $0.0148 for each that passed",
         f"results: {PATH} (goat results {RUN})",
         "gate --goat-min-pass-rate: holds: 83.3% of 6 (95%: 43.6-97.0), needs 80%",
     ]
