@@ -24,6 +24,9 @@ TOOL_SECONDS = 600.0
 POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/libexec/postgresql*", "/usr/local/bin")
 """Where Debian, Alpine and the official images keep the server's programs, which are not on the PATH."""
 
+MAX_PATH = 80
+"""Bytes of the data folder's path: that of a unix socket below it may have 107."""
+
 PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")
 
 
@@ -41,8 +44,13 @@ class Host:
     @contextlib.contextmanager
     def claim(cls, data: Path, user: str) -> Iterator[Host]:
         """Take `data` for this stack alone. Raises StackError when another stack, or a process that one left
-        behind, still uses it, or when `user`, needed by root to give up its rights, does not exist.
+        behind, still uses it, when its path is too long, or when there is no `user`, whom root needs to give
+        up its rights.
         """
+        if len(os.fsencode(data)) > MAX_PATH:
+            raise StackError(
+                f"GOAT_LANGFUSE_DATA is too long, at most {MAX_PATH} bytes: sockets lie below it"
+            )
         owner = _ids(user) if os.geteuid() == 0 else None
         data.mkdir(parents=True, exist_ok=True)
         with (data / ".lock").open("w") as lock:

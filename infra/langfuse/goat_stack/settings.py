@@ -62,7 +62,7 @@ class Settings:
             worker=Path(text("WORKER", "/opt/langfuse")),
             archive_seconds=number("ARCHIVE_SECONDS", 20),
             snapshot_seconds=number("SNAPSHOT_SECONDS", 20),
-            base_seconds=number("BASE_SECONDS", 6 * 3600),
+            base_seconds=number("BASE_SECONDS", 2 * 3600),
             start_seconds=number("START_SECONDS", 300),
         )
 

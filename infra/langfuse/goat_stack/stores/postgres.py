@@ -17,8 +17,8 @@ from goat_stack.wal import WalArchive, WalServer, client_commands
 INSTALL = "apt-get install -y postgresql"
 SUPERUSER = "postgres"
 DATABASE = "langfuse"
-SEGMENT = 16 << 20
-"""Bytes of a segment of the write-ahead log: initdb's default."""
+SEGMENT = 4 << 20
+"""Bytes of a segment of the write-ahead log. Small, as most are closed early and nearly empty."""
 
 
 @dataclass
@@ -82,9 +82,16 @@ class Postgres:
         if not full:
             return None
         folder = fresh_folder(self.host.data / "base", self.host.owner)
-        argv = [program("pg_basebackup", INSTALL), *self._connection(), "--no-password", "--checkpoint=fast"]
+        argv = [program("pg_basebackup", INSTALL), *self._connection(), "--no-password", "--no-sync"]
         self.host.run(
-            [*argv, "--format=tar", "--compress=client-gzip:1", "--wal-method=fetch", f"--pgdata={folder}"]
+            [
+                *argv,
+                "--checkpoint=fast",
+                "--format=tar",
+                "--compress=client-gzip:1",
+                "--wal-method=fetch",
+                f"--pgdata={folder}",
+            ]
         )
         base = folder / f"base-{_first_segment(folder / 'backup_manifest')}.tar.gz"
         (folder / "base.tar.gz").rename(base)
@@ -114,7 +121,9 @@ class Postgres:
 
     def _initialise(self) -> None:
         argv = [program("initdb", INSTALL), "-D", str(self.data), "-U", SUPERUSER, "--auth=peer", "--no-sync"]
-        self.host.run([*argv, "--encoding=UTF8", "--locale=C", "--data-checksums"])
+        self.host.run(
+            [*argv, "--encoding=UTF8", "--locale=C", "--data-checksums", f"--wal-segsize={SEGMENT >> 20}"]
+        )
 
     def _configure(self) -> None:
         """Write the whole configuration: what a backup brought with it is of another container."""
