@@ -45,7 +45,9 @@ LAYERS = (
 )
 """From first to last: a part imports only what stands before it, or its own modules."""
 
-PYTEST_PARTS = {"keys", "plugin", "item", "live", "session", "spending", "stopping", "reporting", "fixture", "cli"}
+PYTEST_PARTS = {
+    "keys", "plugin", "item", "live", "session", "spending", "stopping", "reporting", "fixture", "cli",
+}  # fmt: skip
 """The only ones that know pytest."""
 
 LIGHT = {"", "errors", "settings", "keys", "plugin"}

@@ -46,6 +46,12 @@ class Sandboxes:
 
     async def start(self) -> None: ...
 
+    def handover(self) -> dict[str, str]:
+        return {}
+
+    async def sweep(self, worker: str = "") -> int:
+        return 0
+
     async def stop(self) -> None: ...
 
     async def open(self, spec: SandboxSpec) -> LocalSandbox:

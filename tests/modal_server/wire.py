@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from google.protobuf.empty_pb2 import Empty as Empty  # type: ignore[import-untyped]
+from google.protobuf.empty_pb2 import Empty as Empty
 from grpclib import GRPCError, Status
 
 

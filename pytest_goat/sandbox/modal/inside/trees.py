@@ -26,7 +26,7 @@ Put = tuple[str, str, int, bool]
 
 def put_all(puts: Sequence[Put], files: Sequence[bytes | None]) -> None:
     """Make the files as `puts` says. Raises `Refusal` for one that cannot be made."""
-    for (root, path, _, executable), data in zip(puts, files):  # noqa: B905 - Python 3.9
+    for (root, path, _, executable), data in zip(puts, files):
         try:
             _put(root, path.split("/"), data, 0o755 if executable else 0o644)
         except OSError as error:
