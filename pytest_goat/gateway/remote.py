@@ -110,6 +110,7 @@ class RemoteGateway:
 
     def open(self, key: TrialKey, model_timeout: float | None = None) -> RemoteEndpoint:
         self._check(key.model)
+        key = dataclasses.replace(key, run_id=self._run_id)
         limit = self._model_timeout if model_timeout is None else min(model_timeout, self._model_timeout)
         if is_replay(key.model):
             # Where there is none, the gateway says so when the agent asks.

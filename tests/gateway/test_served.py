@@ -17,11 +17,13 @@ from pytest_goat.gateway.base import Usage
 from pytest_goat.gateway.direct import DirectUpstream
 from pytest_goat.gateway.log import Entry, read_log
 from pytest_goat.gateway.request import ModelRequest
+from pytest_goat.gateway.shelf import MemoryShelf
 from pytest_goat.gateway.upstream import Answer as Answered
 from tests.gateway.calls import MODEL, Reply, request
 from tests.gateway.deployed import RUN, Caller, Deployment, LosableShelf, caller, claims, deployed, token
 from tests.gateway.providers import CHUNK, END, KEY, Parts
-from tests.support.model_server import Answer, ModelServer, Status
+from tests.support.model_server import Answer, ModelServer, Raw, Status
+from tests.support.model_server import Reply as Scripted
 
 ATTEMPT = claims().attempt
 OTHER_SECRET = b"f" * 32
@@ -200,27 +202,79 @@ def test_parallel_calls_of_one_trial_on_two_containers_are_all_seen() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_call_is_in_the_log_before_the_agent_has_its_last_byte(stream: bool) -> None:
-    """Every byte that the agent gets, the last one left out, may come before; at the last, all is there."""
+class SlowShelf(MemoryShelf):
+    """A shelf on which nothing is replaced before it is `open`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.open = asyncio.Event(), asyncio.Event()
+
+    async def put(self, key: str, value: bytes) -> None:
+        if key.startswith("seen/"):
+            self.reached.set()
+            await self.open.wait()
+        await super().put(key, value)
+
+
+@pytest.mark.parametrize(
+    ("script", "stream", "end"),
+    [
+        (Answer("abc", pieces=3), True, b"[DONE]"),
+        (Answer("abc"), False, b"}"),
+        (Status(429), True, b"}"),
+        (Raw(CHUNK + b'data: {"error": {"message": "oh"}}\n\n'), True, b""),
+    ],
+    ids=["stream", "json", "error", "error in the stream"],
+)
+def test_a_call_is_in_the_log_before_the_agent_has_its_last_byte(
+    script: Scripted, stream: bool, end: bytes
+) -> None:
     async def scenario() -> None:
-        with ModelServer([Answer("abc", pieces=3)] * 20) as server:
+        shelf, got = SlowShelf(), bytearray()
+
+        async def read() -> None:
+            async with agent.open(request(stream=stream)) as response:
+                async for part in response.content.iter_any():
+                    got.extend(part)
+
+        with ModelServer([script]) as server:
             async with (
-                deployed(lambda: DirectUpstream(server.url, KEY)) as deployment,
+                deployed(lambda: DirectUpstream(server.url, KEY), shelf=shelf) as deployment,
                 caller(deployment.url, token()) as agent,
             ):
-                for number in range(20):
-                    data = b""
-                    async with agent.open(request(stream=stream)) as response:
-                        async for part in response.content.iter_any():
-                            data += part
-                            if data.endswith((b"[DONE]\n\n", b"}")):
-                                break
-                        last = (await entries(deployment, patience=0))[-1]
-                        assert last.call is not None
-                        assert (last.call.usage, last.call.hung_up) == (Usage(10, 0, 5), False)
-                    assert len(await entries(deployment)) == number + 1
+                reading = asyncio.create_task(read())
+                await shelf.reached.wait()
+                await asyncio.sleep(0.1)  # what is tested is that nothing comes
+                assert not reading.done()
+                assert not end or end not in got
+                shelf.open.set()
+                await reading
+                assert end in got
+                [entry] = await entries(deployment)
+                assert entry.call is not None
+                assert not entry.call.hung_up
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_that_leaves_at_the_last_word_does_not_take_it_out_of_the_log() -> None:
+    async def scenario() -> None:
+        shelf = SlowShelf()
+        with ModelServer([Answer("abc")]) as server:
+            async with (
+                deployed(lambda: DirectUpstream(server.url, KEY), shelf=shelf) as deployment,
+                caller(deployment.url, token()) as agent,
+            ):
+                async with agent.open(request()) as response:
+                    await shelf.reached.wait()
+                    response.close()
+                async with asyncio.timeout(10):
+                    while not any(task.cancelling() for task in asyncio.all_tasks()):
+                        await asyncio.sleep(0.001)
+                shelf.open.set()
+                [entry] = await entries(deployment)
+                assert entry.call is not None
+                assert (entry.call.finish_reason, entry.call.hung_up) == ("stop", False)
 
     asyncio.run(scenario())
 
