@@ -100,7 +100,7 @@ def _gateway_image(variables: dict[str, str]) -> modal.Image:
 def _langfuse_image() -> modal.Image:
     folder = infra_folder() / "langfuse"
     return (
-        modal.Image.from_dockerfile(folder / "Dockerfile", context_dir=folder, add_python=PYTHON)
+        modal.Image.from_dockerfile(folder / "Dockerfile", context_dir=folder)
         .env({"GOAT_LANGFUSE_VOLUME": VOLUME, "GOAT_LANGFUSE_VOLUME_NAME": names.PGDATA_VOLUME})
         .add_local_python_source("pytest_goat")
         .add_local_dir(folder / "goat_stack", "/root/goat_stack", ignore=["**/__pycache__", "**/.*"])
@@ -172,7 +172,10 @@ else:
     @modal.web_server(names.LANGFUSE_PORT, startup_timeout=LANGFUSE_STARTUP)
     def langfuse() -> None:
         """Start Langfuse with its stores, and stop it with the container."""
-        stack = subprocess.Popen([sys.executable, "-m", "goat_stack"])
+        address = os.environ.get("NEXTAUTH_URL") or langfuse.get_web_url()
+        stack = subprocess.Popen(
+            [sys.executable, "-m", "goat_stack"], env=os.environ | {"NEXTAUTH_URL": address or ""}
+        )
         atexit.register(_stop, stack)
 
 

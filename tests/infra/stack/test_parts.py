@@ -217,4 +217,4 @@ def test_no_part_runs_as_root(make_stack: MakeStack) -> None:
     stack = make_stack({}).boot()
     assert stack.process
     owners = {Path(f"/proc/{pid}").owner() for pid in descendants(stack.process.pid)}
-    assert owners == {"postgres"}
+    assert owners == {"nobody"}

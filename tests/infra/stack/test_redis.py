@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import valkey
 
 from tests.infra.stack.conftest import MakeStack
 from tests.support.stack import ELSEWHERE, Stack, descendants, until
@@ -25,7 +26,9 @@ def stack(make_stack: MakeStack) -> Stack:
 def redis(stack: Stack, *words: str) -> str:
     """What Redis answers to who has the address that Langfuse was given."""
     url = json.loads((stack.data / "server.env").read_text())["REDIS_CONNECTION_STRING"]
-    return stack.tool(["redis-cli", "-e", "--no-auth-warning", "-u", url, *words], "")
+    with valkey.Valkey.from_url(url, decode_responses=True) as client:
+        answer = client.execute_command(*words)
+    return "" if answer is None else str(answer)
 
 
 def server_of(stack: Stack) -> int:
