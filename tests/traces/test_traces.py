@@ -172,7 +172,8 @@ def test_receivers() -> None:
     keys = {"LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET}
     assert receiver({}) is None
     assert receiver({"LANGFUSE_PUBLIC_KEY": PUBLIC}) is None
-    cloud = receiver(keys)
+    assert receiver(keys) is None
+    cloud = receiver(keys | {"LANGFUSE_HOST": "https://cloud.langfuse.com"})
     assert cloud is not None
     assert cloud.endpoint == "https://cloud.langfuse.com/api/public/otel/v1/traces"
     trace = hashlib.sha256(b"r/t").hexdigest()[:32]
