@@ -37,6 +37,7 @@ class Cause(StrEnum):
     SANDBOX_LOST = "sandbox_lost"
     SANDBOX_LIMIT = "sandbox_limit"
     CHECK_ERROR = "check_error"
+    SETUP = "setup"
     INTERNAL = "internal"
 
 

@@ -14,7 +14,7 @@ from pytest_goat.agent.base import Agent, AgentInput, AgentOutcome
 from pytest_goat.changes import workspace_changes
 from pytest_goat.checks import run_checks, score
 from pytest_goat.checks.base import CheckContext, CheckResult
-from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError
+from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError, UserError
 from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey, Usage
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
@@ -31,6 +31,7 @@ NEVER_RETRIED = frozenset(
         Cause.BAD_REQUEST,
         Cause.REPLAY_MISS,
         Cause.CHECK_ERROR,
+        Cause.SETUP,
         Cause.INTERNAL,
     }
 )
@@ -113,6 +114,8 @@ async def execute(bench: Workbench) -> TrialOutput:
         return _output(bench, original, work, await _check(bench, original, work))
     except InfraError as error:
         ruling = Ruling(Status.ERROR, error.cause, str(error))
+    except UserError as error:
+        ruling = Ruling(Status.ERROR, Cause.SETUP, str(error))
     except Exception as error:
         message = str(error) if isinstance(error, GoatError) else f"{type(error).__name__}: {error}"
         ruling = Ruling(Status.ERROR, Cause.INTERNAL, message)

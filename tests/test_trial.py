@@ -279,22 +279,28 @@ class Faulty(Nop):
 
 
 @pytest.mark.parametrize(
-    ("agent", "task", "message"),
+    ("agent", "task", "cause", "message"),
     [
-        (Faulty(), make_task(), "ZeroDivisionError: oh"),
-        (Nop(), make_task(files={"a.txt": Path("/no/such/file")}), "cannot read /no/such/file: No such file"),
+        (Faulty(), make_task(), Cause.INTERNAL, "ZeroDivisionError: oh"),
+        (
+            Nop(),
+            make_task(files={"a.txt": Path("/no/such/file")}),
+            Cause.INTERNAL,
+            "cannot read /no/such/file: No such file",
+        ),
         (
             Adapter(Spec(path=PROGRAM, name="a", argv=("a", "{prompt}"), prompt="argv")),
             make_task(prompt="x" * 200_000),
+            Cause.SETUP,
             "the prompt of hello is too long for the command line",
         ),
     ],
 )
-def test_a_fault_of_ours_is_an_error_and_closes_the_sandbox(
-    ground: Ground, agent: Agent, task: Task, message: str
+def test_what_no_other_try_would_mend_is_an_error_and_closes_the_sandbox(
+    ground: Ground, agent: Agent, task: Task, cause: Cause, message: str
 ) -> None:
     result = ground.result(agent=agent, task=task)
-    assert (result.status, result.cause, result.attempts) == (Status.ERROR, Cause.INTERNAL, ())
+    assert (result.status, result.cause, result.attempts) == (Status.ERROR, cause, ())
     assert message in result.message
     assert len(ground.sandboxes.opened) == 1
     assert ground.all_closed()

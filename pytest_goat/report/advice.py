@@ -25,5 +25,6 @@ ADVICE = {
     Cause.SANDBOX_LOST: "The sandbox went away: try again; `goat doctor` looks at the backend.",
     Cause.SANDBOX_LIMIT: "The sandbox was small: raise the task's `memory_mb`, `processes` or `disk_mb`.",
     Cause.CHECK_ERROR: "A check could not be run: mend it in the prompt file; the message says what broke.",
+    Cause.SETUP: "What the trial needs is missing, wrong or refused: the message says what mends it.",
     Cause.INTERNAL: "A fault of pytest-goat: please report it with the trial's record.",
 }

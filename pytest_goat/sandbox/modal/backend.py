@@ -185,6 +185,8 @@ class ModalBackend:
                     self._limiter.refused()
                     if time.monotonic() < patience:
                         continue
+                    # Another try of the trial would wait as long once more.
+                    raise user_error(error, "a sandbox cannot be made") from error
                 raise sandbox_error(error, "a sandbox cannot be made") from error
             self._limiter.granted()
             return box
