@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         doctor, "model", "agent", "api_url", "api_key_env", "backend", "modal_env", "models",
         "sandbox", "unsafe_local",
     )  # fmt: skip
+    doctor.add_argument("--json", action="store_true", help="as one JSON value")
     doctor.set_defaults(command=_doctor)
 
     push = commands.add_parser("push", help="send results to Modal that a run could not send itself")
@@ -221,14 +223,20 @@ def _age(text: str) -> float:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from pytest_goat.doctor import examine
+    from pytest_goat.doctor import State, examine, finding_text
 
-    well = True
+    def say(words: str) -> None:
+        print(words, file=sys.stderr)
+
+    found = []
     with tempfile.TemporaryDirectory(prefix="goat-") as scratch:
-        for finding in examine(_settings(args), Path(scratch)):
-            print(f"{'ok' if finding.ok else 'MISSING':8}{finding.part:9}{finding.words}")
-            well = well and finding.ok
-    return 0 if well else 1
+        for finding in examine(_settings(args), Path(scratch), say):
+            found.append(finding)
+            if not args.json:
+                print(finding_text(finding), flush=True)
+    if args.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
+    return 1 if any(finding.state is State.MISSING for finding in found) else 0
 
 
 def _settings(args: argparse.Namespace) -> Settings:

@@ -51,14 +51,13 @@ class ResultsVolume:
     @classmethod
     async def open(cls, environment: str, *, create: bool) -> ResultsVolume:
         """The volume of `environment`; one that is not there is made, of version 2, or a `UserError`."""
-        try:
-            return await cls._look_up(environment)
-        except FileNotFoundError:
-            if not create:
-                raise UserError(
-                    f"there is no volume {RESULTS_VOLUME} in the Modal environment {environment} yet: "
-                    "`pytest benchmarks --goat-backend modal` makes it, `goat push RUN` too"
-                ) from None
+        if (found := await cls.find(environment)) is not None:
+            return found
+        if not create:
+            raise UserError(
+                f"there is no volume {RESULTS_VOLUME} in the Modal environment {environment} yet: "
+                "`pytest benchmarks --goat-backend modal` makes it, `goat push RUN` too"
+            )
         try:
             return await cls._look_up(environment, create_if_missing=True, version=2)
         except FileNotFoundError as error:
@@ -66,6 +65,14 @@ class ResultsVolume:
                 f"there is no Modal environment {environment} ({error})\n"
                 f"  `python infra/setup.py --env {environment}` makes it; --goat-modal-env names another one."
             ) from None
+
+    @classmethod
+    async def find(cls, environment: str) -> ResultsVolume | None:
+        """The volume of `environment`; None where there is none."""
+        try:
+            return await cls._look_up(environment)
+        except FileNotFoundError:
+            return None
 
     @classmethod
     async def _look_up(cls, environment: str, **how: Any) -> ResultsVolume:
@@ -104,6 +111,10 @@ class ResultsVolume:
     async def read(self, path: str) -> bytes:
         """A file's content. Raises `FileNotFoundError`."""
         return await _ask(self._read(path), READ_TIMEOUT, f"reading {path}")
+
+    async def remove(self, path: str) -> None:
+        """Delete a file. Raises `FileNotFoundError`."""
+        await _ask(self._volume.remove_file.aio(f"/{path}"), READ_TIMEOUT, f"removing {path}")
 
     async def _read(self, path: str) -> bytes:
         return b"".join([part async for part in self._volume.read_file.aio(path)])

@@ -117,12 +117,3 @@ def test_goat_run_refuses_limits_that_are_none(pytester: pytest.Pytester, option
     assert result.ret == 4
     result.stderr.fnmatch_lines(["goat: --max-turns must be at least 1*"])
     assert not (pytester.path / ".goat").exists()
-
-
-def test_goat_doctor_says_what_is_there_and_what_is_missing(pytester: pytest.Pytester) -> None:
-    well = goat(pytester, "doctor")
-    assert well.ret == 0
-    well.stdout.fnmatch_lines(["ok *agent *goat-eval*", "ok *sandbox *local/*", "ok *key*OPENAI_API_KEY*"])
-    ill = goat(pytester, "doctor", "--model", "m", "--api-url", "http://127.0.0.1:9/v1")
-    assert ill.ret == 1
-    ill.stdout.fnmatch_lines(["ok *agent*", "MISSING *model *127.0.0.1:9*"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -28,9 +29,30 @@ class Recorder:
         self.spans: list[Span] = []
         self.scores: list[dict[str, Any]] = []
         self.posts: list[str] = []
+        self.gets: list[str] = []
         self.status = 200
+        self.shown_after = 0
+        """So often a trace is asked for in vain until it is shown; both ways to ask count."""
+        self.routes: tuple[str, ...] = ("/api/public/traces/", "/api/public/v2/observations")
+        """The ways to ask for it that this Langfuse has."""
         self.stuck = threading.Event()
         self.stuck.set()
+
+    def answer(self, path: str) -> tuple[int, Any]:
+        """Status and body for a GET."""
+        self.gets.append(path)
+        if path == "/api/public/projects":
+            return 200, {"data": [{"id": "recorded"}]}
+        if not path.startswith(self.routes):
+            return 404, {"error": "LangfuseNotFoundError"}
+        shown = len(self.gets) > self.shown_after
+        if path.startswith("/api/public/traces/"):
+            found = shown and path.rpartition("/")[2] in {span.trace_id.hex() for span in self.spans}
+            return (
+                (200, {"id": path.rpartition("/")[2]}) if found else (404, {"error": "LangfuseNotFoundError"})
+            )
+        asked = parse_qs(urlsplit(path).query)["traceId"]
+        return 200, {"data": [{"name": s.name} for s in self.spans if shown and s.trace_id.hex() in asked]}
 
     def by_name(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
@@ -62,6 +84,14 @@ def recorder() -> Iterator[Recorder]:
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def do_GET(self) -> None:
+            status, value = (401, {}) if self.headers["Authorization"] != BASIC else told.answer(self.path)
+            body = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def _keep(self, body: bytes) -> None:
             if self.path == "/api/public/scores":

@@ -112,6 +112,21 @@ async def cleanup(
 
     `older_than`: only of runs that began so many seconds ago. Raises `UserError` when Modal is out of reach.
     """
+    ledger, ended = Ledger(), []
+    for box, left in await _alive(environment, {RUN_TAG: run_id} if run_id else {}):
+        if older_than is None or _age(left.run) >= older_than:
+            ledger.add(box)
+            ended.append(left)
+    await ledger.end_all()
+    return ended
+
+
+async def leftovers(environment: str) -> list[Leftover]:
+    """The sandboxes that live, those of runs that are under way too. Raises `UserError` as `cleanup`."""
+    return [left for _, left in await _alive(environment, {})]
+
+
+async def _alive(environment: str, tags: Mapping[str, str]) -> list[tuple[Sandbox, Leftover]]:
     import modal
 
     connection = await connect(environment)
@@ -119,20 +134,16 @@ async def cleanup(
         app = await modal.App.lookup.aio(
             names.SANDBOX_APP, client=connection.client, environment_name=environment, create_if_missing=True
         )
-        boxes = await _list(app.app_id or "", {RUN_TAG: run_id} if run_id else {})
-        tags = await asyncio.gather(
+        boxes = await _list(app.app_id or "", tags)
+        told = await asyncio.gather(
             *(within(box.get_tags.aio(), LIST_WITHIN, "reading a sandbox's tags") for box in boxes)
         )
     except Exception as error:
         raise user_error(error, "looking for sandboxes") from error
-    ledger, ended = Ledger(), []
-    for box, told in zip(boxes, tags, strict=True):
-        run = told.get(RUN_TAG, "")
-        if older_than is None or _age(run) >= older_than:
-            ledger.add(box)
-            ended.append(Leftover(box.object_id, run, told.get(TRIAL_TAG, "")))
-    await ledger.end_all()
-    return ended
+    return [
+        (box, Leftover(box.object_id, tags.get(RUN_TAG, ""), tags.get(TRIAL_TAG, "")))
+        for box, tags in zip(boxes, told, strict=True)
+    ]
 
 
 def _age(run_id: str) -> float:
