@@ -106,13 +106,13 @@ class TraceSender:
         if not self._receiver.host:
             return
         trace = trace_id(run_id, result.trial_id)
-        for name, value, comment in _scores(result):
+        for name, value, kind, comment in _scores(result):
             body = {
                 "id": f"{trace}-{name}"[:200],
                 "traceId": trace,
                 "name": name,
                 "value": value,
-                "dataType": "NUMERIC",
+                "dataType": kind,
                 "comment": comment,
             }
             try:
@@ -128,12 +128,12 @@ class TraceSender:
             answer.read()
 
 
-def _scores(result: TrialResult) -> Iterator[tuple[str, float, str]]:
-    """Name, value and comment. An error says nothing about the model, and so has no verdict."""
+def _scores(result: TrialResult) -> Iterator[tuple[str, float, str, str]]:
+    """Name, value, kind and comment. An error says nothing about the model, and so has no verdict."""
     if result.status in (Status.PASSED, Status.FAILED):
-        yield "passed", float(result.status is Status.PASSED), result.message
+        yield "passed", float(result.status is Status.PASSED), "BOOLEAN", result.message
     if result.score is not None:
-        yield "score", result.score, ""
+        yield "score", result.score, "NUMERIC", ""
     for check in result.checks:
         if not check.error:
-            yield check.name, check.score, "" if check.passed else check.seen
+            yield check.name, check.score, "NUMERIC", "" if check.passed else check.seen

@@ -6,7 +6,9 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from pytest_goat.checks.base import CheckResult
@@ -118,6 +120,10 @@ def test_scores_are_sent_for_what_was_judged(langfuse: Recorder) -> None:
     send(langfuse, RESULT)
     trace = langfuse.spans[0].trace_id.hex()
     assert {score["traceId"] for score in langfuse.scores} == {trace}
+    schema = json.loads(Path(__file__).with_name("create_score_request.json").read_text())
+    for score in langfuse.scores:
+        jsonschema.validate(score, schema)
+    assert [score["dataType"] for score in langfuse.scores] == ["BOOLEAN", "NUMERIC", "NUMERIC", "NUMERIC"]
     assert [(score["name"], score["value"], score["comment"]) for score in langfuse.scores] == [
         ("passed", 0.0, "1 of 2 checks failed"),
         ("score", 0.5, ""),
