@@ -105,7 +105,12 @@ def modal_cli(place: Place, *arguments: str, **environ: str) -> tuple[int, str]:
 
 def make_environment(place: Place, secrets: Mapping[str, Mapping[str, str]]) -> None:
     """Make the environment, when it is not there, and secrets in it, or add to those."""
-    process = _start(place, [sys.executable, "-c", MAKE, place.environment, json.dumps(secrets)], {})
+    run_python(place, MAKE, place.environment, json.dumps(secrets))
+
+
+def run_python(place: Place, program: str, *arguments: str) -> None:
+    """Run a program that uses the SDK, and is to succeed."""
+    process = _start(place, [sys.executable, "-c", program, *arguments], {})
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, errors
 
