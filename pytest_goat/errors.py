@@ -22,6 +22,7 @@ class Cause(StrEnum):
     LENGTH_CUT = "length_cut"
     CONTEXT_OVERFLOW = "context_overflow"
     REFUSAL = "refusal"
+    BUDGET = "budget"
     AGENT_CRASHED = "agent_crashed"
     NO_ANSWER = "no_answer"
 

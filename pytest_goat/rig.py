@@ -103,7 +103,15 @@ def make_rig(ground: Ground) -> Rig:
     on_modal = backend_name(settings, ground.environ)[0] == "modal"
     backend = _modal_backend(ground, agent) if on_modal else _local_backend(settings)
     gateway = _deployed_gateway(ground) if on_modal and ground.models else _own_gateway(ground)
-    return Rig(ground.run_id, backend, agent, gateway, settings.retries, settings.judge_model)
+    return Rig(
+        ground.run_id,
+        backend,
+        agent,
+        gateway,
+        settings.retries,
+        settings.judge_model,
+        settings.max_trial_cost,
+    )
 
 
 def handover(rig: Rig) -> dict[str, str]:

@@ -56,6 +56,8 @@ class Rig:
     """Tries after an infrastructure error that came when the model had been called."""
     judge_model: str | None = None
     """Answers the rubrics of `judge` checks."""
+    max_cost: float | None = None
+    """USD that the model calls of one trial may cost, all its attempts together; None: any."""
     backoff: float = 0.5
     """Seconds before the first retry; doubles with each, with up to as much again of jitter."""
 
@@ -76,14 +78,16 @@ async def run_trial(trial: Trial, rig: Rig) -> TrialOutput:
     Every try that was given up is kept in the result, with its cause and what it cost.
     """
     earlier: list[Attempt] = []
+    spent = Usage()
     left = {False: RETRIES_BEFORE_MODEL, True: rig.retries}  # by whether the model was called
     while True:
-        output = await _attempt(trial, rig)
+        output = await _attempt(trial, rig, spent.cost or 0.0)
         result = output.result
         if result.status is not Status.ERROR or result.cause is None or result.cause in NEVER_RETRIED:
             break
         called = bool(result.calls)
-        if not left[called]:
+        spent += result.usage
+        if not left[called] or (rig.max_cost is not None and (spent.cost or 0.0) >= rig.max_cost):
             break
         left[called] -= 1
         pause = rig.backoff * 2 ** len(earlier)
@@ -94,9 +98,9 @@ async def run_trial(trial: Trial, rig: Rig) -> TrialOutput:
     return TrialOutput(trial, result, output.artifacts)
 
 
-async def _attempt(trial: Trial, rig: Rig) -> TrialOutput:
+async def _attempt(trial: Trial, rig: Rig, spent: float) -> TrialOutput:
     """One try: whatever happens, its sandbox and its endpoint are closed."""
-    bench = Workbench(trial, rig)
+    bench = Workbench(trial, rig, spent)
     try:
         return await execute(bench)
     finally:
@@ -141,8 +145,10 @@ class Workbench:
     `open` and `work` raise `InfraError`; after them the sandbox stays as the agent left it until `close`.
     """
 
-    def __init__(self, trial: Trial, rig: Rig) -> None:
+    def __init__(self, trial: Trial, rig: Rig, spent: float = 0.0) -> None:
+        """`spent`: USD that earlier attempts have cost."""
         self.trial, self.rig = trial, rig
+        self._max_cost = None if rig.max_cost is None else rig.max_cost - spent
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
         self._phases = Phases()
@@ -163,8 +169,9 @@ class Workbench:
         )
         attach = None
         if agent.needs_model:
+            key = dataclasses.replace(trial_key(self.trial, self.rig.run_id), max_cost=self._max_cost)
             # Half the time of the task at most: a hung model is told from a slow agent.
-            self._endpoint = self.rig.gateway.open(trial_key(self.trial, self.rig.run_id), limits.timeout / 2)
+            self._endpoint = self.rig.gateway.open(key, limits.timeout / 2)
             attach = self._endpoint.attach
         spec = SandboxSpec(
             self.trial.id,

@@ -8,7 +8,7 @@ whatever happened). The rules, first match wins:
 | all pass | anything; it is noted | passed |
 | fail or none | the last model call that says something ended badly for a reason of infrastructure | error |
 | fail | a check could not be run | error |
-| fail | time, turns, length, context, refusal, crash of the agent, or simply wrong work | failed |
+| fail | time, turns, budget, length, context, refusal, crash of the agent, or simply wrong work | failed |
 | none | the agent completed and the last model call ended well | passed, unchecked |
 | none | anything else | failed |
 
@@ -52,6 +52,7 @@ WORDS = {
     Cause.LENGTH_CUT: "the model's answer was cut at its length",
     Cause.CONTEXT_OVERFLOW: "the conversation grew longer than the model's context",
     Cause.REFUSAL: "the model refused",
+    Cause.BUDGET: "the trial's budget ran out",
     Cause.AGENT_CRASHED: "the agent crashed",
     Cause.NO_ANSWER: "the agent ended without an answer",
 }
@@ -120,7 +121,7 @@ def _limit(evidence: Evidence) -> Cause | None:
     if evidence.executed.limit:
         return Cause.AGENT_CRASHED
     if last is not None:
-        if last.cause in (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL):
+        if last.cause in (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL, Cause.BUDGET):
             return last.cause
         if last.finish_reason == "length":
             return Cause.LENGTH_CUT

@@ -32,6 +32,7 @@ CHECKS = (FileCheck(file="hello.txt", contains=("hello",)),)
 RIGHT = Answer(tools=[ToolCall("Bash", {"command": "echo hello > hello.txt"})])
 LOOK = Answer(tools=[ToolCall("Bash", {"command": "ls -A > seen.txt"})])
 DONE = Answer("Done.")
+DEAR_LOOK = Answer(tools=LOOK.tools, usage={"prompt_tokens": 10, "completion_tokens": 5, "cost": 0.25})
 
 
 class Sandboxes:
@@ -86,6 +87,7 @@ class Ground:
         *,
         refused: int = 0,
         retries: int = 1,
+        max_cost: float | None = None,
         backoff: float = 0.0,
         during: Callable[[asyncio.Task[TrialOutput], ModelServer], Coroutine[Any, Any, None]] | None = None,
     ) -> TrialOutput:
@@ -97,7 +99,7 @@ class Ground:
             gateway = make_gateway(["test-model"], server.url)
             await gateway.start()
             try:
-                rig = Rig("run", self.sandboxes, agent, gateway, retries, backoff=backoff)
+                rig = Rig("run", self.sandboxes, agent, gateway, retries, max_cost=max_cost, backoff=backoff)
                 trial = Trial("hello-1", "hello", task or make_task(checks=CHECKS), "test-model")
                 running = asyncio.ensure_future(run_trial(trial, rig))
                 if during is not None:
@@ -150,12 +152,31 @@ def test_a_trial_that_passes_is_tried_once(ground: Ground) -> None:
     output = ground.trial([RIGHT, DONE])
     result = output.result
     assert (result.status, result.attempts, result.turns) == (Status.PASSED, (), 2)
-    assert result.usage == Usage(20, 0, 10)
+    assert result.usage == Usage(20, 0, 10, unpriced=2)
     assert result.changed == {"hello.txt": "added"}
     assert b"+hello" in output.artifacts["changes.diff"]
     assert 0 < result.phases.open + result.phases.agent + result.phases.checks <= result.phases.total
     assert len(ground.sandboxes.opened) == 1
     assert ground.all_closed()
+
+
+def test_a_trial_that_has_spent_all_that_it_may_has_failed(ground: Ground) -> None:
+    result = ground.result([DEAR_LOOK, DONE], max_cost=0.25)
+    assert (result.status, result.cause) == (Status.FAILED, Cause.BUDGET)
+    assert result.message == "the trial's budget ran out"
+    assert result.usage.cost == 0.25
+
+
+def test_all_attempts_together_have_one_budget(ground: Ground) -> None:
+    broken: list[Reply] = [DEAR_LOOK, HttpStatus(500)]
+    result = ground.result(by_attempt(broken, [DEAR_LOOK, RIGHT, DONE]), max_cost=0.5)
+    assert (result.status, result.cause, len(result.attempts)) == (Status.FAILED, Cause.BUDGET, 1)
+    assert result.usage.cost == 0.5
+
+
+def test_a_trial_that_has_spent_all_is_not_tried_again(ground: Ground) -> None:
+    result = ground.result(by_attempt([DEAR_LOOK, HttpStatus(500)], [RIGHT, DONE]), max_cost=0.25)
+    assert (result.status, result.attempts) == (Status.FAILED, ())
 
 
 def test_wrong_work_is_not_tried_again(ground: Ground) -> None:
@@ -179,8 +200,8 @@ def test_what_all_attempts_cost_is_counted(ground: Ground) -> None:
     failing: list[Reply] = [LOOK, HttpStatus(500)]
     result = ground.result(by_attempt(failing, failing, failing), retries=2)
     assert (result.status, result.cause) == (Status.ERROR, Cause.PROVIDER_ERROR)
-    assert [attempt.usage for attempt in result.attempts] == [Usage(10, 0, 5)] * 2
-    assert result.usage == Usage(30, 0, 15)
+    assert [attempt.usage for attempt in result.attempts] == [Usage(10, 0, 5, unpriced=1)] * 2
+    assert result.usage == Usage(30, 0, 15, unpriced=3)
     assert len(result.calls) == 2
     assert len(ground.sandboxes.opened) == 3
     assert ground.all_closed()

@@ -87,7 +87,11 @@ def test_a_last_call_broken_by_infrastructure_is_an_error(
 
 
 def test_every_cause_of_a_call_is_either_infrastructure_or_the_models() -> None:
-    assert {row.cause for row in TABLE} - INFRASTRUCTURE == {Cause.CONTEXT_OVERFLOW, Cause.REFUSAL}
+    assert {row.cause for row in TABLE} - INFRASTRUCTURE == {
+        Cause.CONTEXT_OVERFLOW,
+        Cause.REFUSAL,
+        Cause.BUDGET,
+    }
 
 
 KILLED = {"exit_code": -9, "timed_out": True}

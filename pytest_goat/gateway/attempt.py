@@ -15,7 +15,7 @@ from pytest_goat.gateway.exchange import Exchange, refuse
 from pytest_goat.gateway.log import Claim, TrialLog
 from pytest_goat.gateway.record import CallRecord
 from pytest_goat.gateway.request import Refused
-from pytest_goat.gateway.serving import LOGGER, HttpSink, serve_chat
+from pytest_goat.gateway.serving import LOGGER, HttpSink, check_budget, serve_chat
 from pytest_goat.gateway.shelf import Shelf
 from pytest_goat.gateway.token import Claims
 
@@ -92,9 +92,8 @@ class Attempt:
             if len(self._recent) >= most:
                 raise Refused(429, "rate_limit_exceeded", f"more than {most} requests in a minute")
             self._recent.append(now)
-        limit = self.claims.max_cost
-        if limit is not None and await self._log.spent() >= limit:
-            raise Refused(403, "max_cost_reached", f"this trial has spent all that it may: {limit:g} USD")
+        if self.claims.max_cost is not None:
+            check_budget(self.claims.max_cost, await self._log.spent())
 
 
 def closed_key(run: str, attempt: str) -> str:

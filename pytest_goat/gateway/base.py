@@ -11,6 +11,11 @@ from typing import Protocol
 
 from pytest_goat.errors import Cause
 
+COST_PLACES = 12
+"""Decimal places of USD to which sums of costs are rounded: no price is finer than 10^-12 USD a token. So a
+sum is the exact decimal one, in whatever order it is made, up to 2,000 USD.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -21,10 +26,14 @@ class Usage:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     cost: float | None = None
-    """USD; None where nobody said a price."""
+    """USD, of the calls whose cost somebody told; None where nobody did for any."""
     cost_source: str = field(default="", compare=False)
     """Who said the cost: `answer` (the provider or LiteLLM, in its answer), `table` (`infra/models.yaml`), or
     `answer+table` for a sum of both; "" where nobody did.
+    """
+    unpriced: int = 0
+    """Calls that may have cost something of which nobody told: they broke off before their usage came, or
+    their model has no price.
     """
 
     def __add__(self, other: Usage) -> Usage:
@@ -35,8 +44,9 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
-            sum(costs) if costs else None,
+            round(sum(costs), COST_PLACES) if costs else None,
             "+".join(sorted(sources)),
+            self.unpriced + other.unpriced,
         )
 
 
@@ -104,6 +114,8 @@ class TrialKey:
     """Seconds, from the opening of its endpoint, after which its token is worth nothing."""
     recording: str = ""
     """Where a deployed gateway holds its recording; "" where recordings are read from the disk."""
+    max_cost: float | None = None
+    """USD: a call that begins when the trial has spent as much is refused. None: any."""
 
 
 class Endpoint(Protocol):

@@ -7,6 +7,10 @@
 | the answer broke off: connection lost, or a stream ended without `finish_reason` and `[DONE]` | stream_cut |
 | our own bug | internal |
 | a recording has no answer (`replay_miss`) | replay_miss |
+| the trial has spent all that it may (`trial_budget_exceeded`) | budget |
+| LiteLLM: 500, or an error in the stream, that says the provider's payload is not complete | stream_cut |
+| LiteLLM: 500 that says there is no connection to the provider | gateway_unreachable |
+| an account without money: 400, 403, 422, 429 or an error in the stream that says so | auth |
 | a room for the answer (`max_tokens`) that alone is larger than the context window | bad_request |
 | 429; 413 or an error in the stream that speaks of a rate limit or quota | rate_limited |
 | 400, 413, 422 or an error in the stream that says the conversation is too long | context_overflow |
@@ -19,7 +23,8 @@
 
 Providers word the same error differently. The wordings below are those of OpenAI, Azure OpenAI, Anthropic,
 Groq, vLLM, SGLang, llama.cpp, Gemini, xAI and LiteLLM. The first row that fits decides. Of these causes
-`context_overflow` and `refusal` say something about the model; the others are infrastructure.
+`context_overflow`, `refusal` and `budget` say something about the model: the trial has failed. The others are
+infrastructure: the trial is an error, tried again where that may help (`pytest_goat.trial.NEVER_RETRIED`).
 """
 
 from __future__ import annotations
@@ -87,12 +92,31 @@ class Row:
 
 _IN_ANSWER = 200
 
+OVER_BUDGET = "trial_budget_exceeded"
+"""Said by the proxy itself. LiteLLM's `budget_exceeded` is another: the account that pays has no more."""
+
 TABLE = (
     Row(Cause.UNREACHABLE, Ending.UNREACHABLE),
     Row(Cause.MODEL_TIMEOUT, Ending.SILENT),
     Row(Cause.STREAM_CUT, Ending.CUT),
     Row(Cause.INTERNAL, Ending.BUG),
     Row(Cause.REPLAY_MISS, statuses={400}, words=_words(r"\breplay_miss\b")),
+    Row(Cause.BUDGET, statuses={403}, words=_words(rf"\b{OVER_BUDGET}\b")),
+    Row(
+        Cause.STREAM_CUT,
+        statuses={_IN_ANSWER, 500},
+        words=_words(r"payload is not completed", r"incomplete chunked read"),
+    ),
+    Row(
+        Cause.UNREACHABLE,
+        statuses={500},
+        words=_words(r"Exception\b.{0,40} - (server disconnected|connection error|cannot connect to host)"),
+    ),
+    Row(
+        Cause.AUTH,
+        statuses={_IN_ANSWER, 400, 403, 422, 429},
+        words=_words(r"insufficient_quota", r"credit balance is too low", r"budget.?(has been )?exceeded"),
+    ),
     Row(Cause.BAD_REQUEST, statuses={404}, words=_words(r"\bunknown_url\b")),
     Row(
         Cause.BAD_REQUEST,

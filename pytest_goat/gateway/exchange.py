@@ -97,6 +97,7 @@ class Exchange:
             await self._break(Ending.BUG, f"the gateway failed: {bug!r}", record, sink)
 
     async def _forward(self, request: ModelRequest, record: CallRecord, sink: Sink) -> None:
+        record.forwarded = True
         found, now = record.found, asyncio.get_running_loop().time
         limit, grace = self.model_timeout, min(self.model_timeout, _GRACE)
 

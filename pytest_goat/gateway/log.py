@@ -56,7 +56,8 @@ class Entry:
         if self.call is not None:
             return dataclasses.replace(self.call, started=self.at)
         duration = max(0.0, time.time() - self.at)
-        return ModelCall(self.at, duration, None, 0, None, "", "", "", "", 0, Usage(), hung_up=True)
+        usage = Usage(unpriced=1)
+        return ModelCall(self.at, duration, None, 0, None, "", "", "", "", 0, usage, hung_up=True)
 
 
 def call_from(content: Mapping[str, Any]) -> ModelCall:

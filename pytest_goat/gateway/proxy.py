@@ -29,6 +29,7 @@ from pytest_goat.gateway.serving import (
     HttpSink,
     Turned,
     bearer,
+    check_budget,
     models_answer,
     refusal,
     serve_chat,
@@ -131,6 +132,7 @@ class TrialEndpoint:
         record, sink = self._record.begin(), HttpSink(request)
         try:
             self._check_token(request)
+            check_budget(self._key.max_cost, self._record.spent)
             await serve_chat(request, self._exchange, self._key, self._workdir, record, sink)
         except Refused as refused:
             await refuse(refused, record, sink)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from pytest_goat.errors import Cause
@@ -15,6 +16,9 @@ _NAME = 200
 """Characters kept of what others say: an error, a model's name."""
 _MAX_WORDS = 4000
 """Characters of an error in which its cause is looked for."""
+
+_MAY_COST = (Cause.STREAM_CUT, Cause.MODEL_TIMEOUT)
+"""Ends of a call to which the model may have written. Other errors are free of charge."""
 
 
 class CallRecord:
@@ -36,6 +40,8 @@ class CallRecord:
         self._cause: Cause | None = None
         self._message = ""
         self.found = Findings()
+        self.forwarded = False
+        """A provider was asked."""
         self.model_asked = ""
         self.status = 0
 
@@ -83,9 +89,14 @@ class CallRecord:
             model_served=clean(found.model)[:_NAME],
             finish_reason=clean(found.finish_reason)[:_NAME],
             tool_calls=len(found.tool_calls),
-            usage=found.usage,
+            usage=self._usage(cause),
             hung_up=not (self.ended or found.complete),
         )
+
+    def _usage(self, cause: Cause | None) -> Usage:
+        usage = self.found.usage
+        lost = self.forwarded and usage.cost is None and (self.status < 300 or cause in _MAY_COST)
+        return dataclasses.replace(usage, unpriced=1) if lost else usage
 
 
 class TrialRecord:
@@ -96,6 +107,12 @@ class TrialRecord:
         self._redactor = redactor
         self._under_way: list[CallRecord] = []
         self._ended: list[ModelCall] = []
+        self._usage = Usage()
+
+    @property
+    def spent(self) -> float:
+        """USD of all calls that have ended and of whose cost somebody told."""
+        return self._usage.cost or 0.0
 
     def __len__(self) -> int:
         return len(self._ended) + len(self._under_way)
@@ -110,8 +127,9 @@ class TrialRecord:
         call.stop()
         self._under_way.remove(call)
         self._ended.append(call.as_call())
+        self._usage += self._ended[-1].usage
         return self._ended[-1]
 
     def seen(self) -> Seen:
-        calls = (*self._ended, *(call.as_call() for call in self._under_way))
-        return Seen(calls, sum((call.usage for call in calls), Usage()))
+        under_way = [call.as_call() for call in self._under_way]
+        return Seen((*self._ended, *under_way), sum((call.usage for call in under_way), self._usage))

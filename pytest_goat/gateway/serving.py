@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from aiohttp import web
 
 from pytest_goat.gateway.base import TrialKey
+from pytest_goat.gateway.causes import OVER_BUDGET
 from pytest_goat.gateway.exchange import AgentGone, Exchange, refuse
 from pytest_goat.gateway.record import CallRecord
 from pytest_goat.gateway.request import MAX_BODY, Refused
@@ -125,6 +126,12 @@ def unknown_url(request: web.BaseRequest) -> Refused:
 
 def too_many_calls() -> Refused:
     return Refused(403, "too_many_calls", f"more than {MAX_CALLS} calls in one trial")
+
+
+def check_budget(limit: float | None, spent: float) -> None:
+    """Raises `Refused` (403) when a trial has spent the `limit` that it may; both in USD, None for any."""
+    if limit is not None and spent >= limit:
+        raise Refused(403, OVER_BUDGET, f"this trial has spent the {limit:g} USD that it may")
 
 
 def refusal(refused: Refused) -> web.Response:

@@ -100,6 +100,7 @@ def claims_for(key: TrialKey, nonce: str, now: float, model_timeout: float, work
         model_timeout=model_timeout,
         workdir=workdir,
         recording=key.recording,
+        max_cost=key.max_cost,
     )
 
 

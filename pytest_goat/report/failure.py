@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_goat.errors import Cause
 from pytest_goat.report.advice import ADVICE
-from pytest_goat.report.text import clean, count, money, seconds, tail, tokens
+from pytest_goat.report.text import clean, count, seconds, spent_in_words, tail, tokens
 from pytest_goat.result import Status, TrialResult
 
 OUTPUT_LINES = 20
@@ -62,8 +62,8 @@ def usage_line(result: TrialResult) -> str:
     if result.calls:
         agent += f" of which model {seconds(result.model_seconds)}"
     parts = f"sandbox {seconds(phases.open)}, {agent}, checks {seconds(phases.checks)}"
-    spent = f"{count(result.turns, 'turn')}, {tokens(result.usage)} tokens, cost {money(result.usage.cost)}"
-    return f"usage: {spent}, {seconds(phases.total)} ({parts})"
+    usage = f"{tokens(result.usage)} tokens, cost {spent_in_words(result.usage)}"
+    return f"usage: {count(result.turns, 'turn')}, {usage}, {seconds(phases.total)} ({parts})"
 
 
 def attempt_lines(result: TrialResult) -> list[str]:

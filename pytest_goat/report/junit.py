@@ -49,6 +49,7 @@ def trial_properties(result: TrialResult, record_path: Path) -> list[tuple[str, 
         "completion_tokens": str(usage.completion_tokens),
         "reasoning_tokens": str(usage.reasoning_tokens),
         "cost": "" if usage.cost is None else f"{usage.cost:.6f}",
+        "unpriced_calls": str(usage.unpriced) if usage.unpriced else "",
         "seconds_open": f"{phases.open:.3f}",
         "seconds_agent": f"{phases.agent:.3f}",
         "seconds_model": f"{result.model_seconds:.3f}" if result.calls else "",
@@ -122,6 +123,8 @@ def _counts(results: Sequence[TrialResult]) -> dict[str, str]:
 
 def _rate(prefix: str, group: Group) -> list[tuple[str, str]]:
     spent = [] if group.usage.cost is None else [(f"{prefix}_cost", f"{group.usage.cost:.6f}")]
+    if group.usage.unpriced:
+        spent.append((f"{prefix}_unpriced_calls", str(group.usage.unpriced)))
     if group.cost_per_passed is not None:
         spent.append((f"{prefix}_cost_per_passed", f"{group.cost_per_passed:.6f}"))
     if group.pass_rate is None:

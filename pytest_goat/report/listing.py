@@ -7,7 +7,7 @@ from textwrap import indent
 
 from pytest_goat.report.failure import attempt_lines, headline, usage_line
 from pytest_goat.report.terminal import summary_lines
-from pytest_goat.report.text import clean, money, percent, seconds, table, tokens
+from pytest_goat.report.text import clean, percent, seconds, spent, table, tokens
 from pytest_goat.result import RunRecord, RunSummary, Status, TrialResult
 from pytest_goat.store.encode import json_text
 from pytest_goat.store.folder import StoredRun
@@ -60,7 +60,7 @@ def _run_row(record: RunRecord, summary: RunSummary) -> tuple[str, ...]:
         models,
         str(summary.totals.trials),
         percent(summary.totals.pass_rate),
-        money(summary.totals.usage.cost),
+        spent(summary.totals.usage),
         seconds(summary.duration),
     )
 
@@ -106,7 +106,7 @@ def _trial_row(result: TrialResult) -> tuple[str, ...]:
         "-" if result.score is None else f"{result.score:.2f}",
         str(result.turns),
         tokens(result.usage),
-        money(result.usage.cost),
+        spent(result.usage),
         seconds(result.phases.total),
     )
 
@@ -120,9 +120,9 @@ def _detail(result: TrialResult) -> list[str]:
             lines += indent(f"{word}: {clean(text)}", "  ").splitlines() if text else []
     for number, call in enumerate(result.calls, 1):
         ended = f"{call.cause.value}: {clean(call.message)}" if call.cause else call.finish_reason or "ended"
-        spent = f"{tokens(call.usage)} tokens, {seconds(call.duration)}"
+        took = f"{tokens(call.usage)} tokens, {seconds(call.duration)}"
         lines.append(
-            f"call {number}: {call.status} {clean(call.model_served or call.model_asked)}, {spent}, {ended}"
+            f"call {number}: {call.status} {clean(call.model_served or call.model_asked)}, {took}, {ended}"
         )
     if result.answer:
         lines += ["answer:", *(f"  {line}" for line in clean(result.answer).splitlines())]

@@ -7,7 +7,7 @@ from math import ceil
 from statistics import median
 
 from pytest_goat.gateway.base import Usage
-from pytest_goat.report.text import money, seconds, tokens
+from pytest_goat.report.text import seconds, spent, tokens
 from pytest_goat.result import Status, TrialResult
 
 
@@ -61,7 +61,7 @@ def progress_line(state: Progress, width: int = 80) -> str:
     left = time_left(state)
     parts += [f"{seconds(left)} left"] if left else []
     parts.append(f"{tokens(state.usage)} tokens")
-    parts += [money(state.usage.cost)] if state.usage.cost is not None else []
+    parts += [spent(state.usage)] if state.usage.cost is not None else []
     while len(line := ", ".join(parts)) > width and len(parts) > 1:
         parts.pop()
     return line[:width]

@@ -9,7 +9,18 @@ from typing import Literal, NamedTuple
 
 from pytest_goat.errors import Cause
 from pytest_goat.report.advice import ADVICE
-from pytest_goat.report.text import count, interval, label, money, percent, seconds, table, tokens
+from pytest_goat.report.text import (
+    count,
+    interval,
+    label,
+    money,
+    percent,
+    seconds,
+    spent,
+    spent_in_words,
+    table,
+    tokens,
+)
 from pytest_goat.result import GateVerdict, Group, RunSummary, Verdict
 
 Style = Literal["", "bold", "green", "yellow", "red", "light"]
@@ -103,8 +114,8 @@ def _table(
 
 def _cells(group: Group) -> Sequence[str]:
     counts = (group.trials, group.passed, group.failed, group.errors)
-    spent = (tokens(group.usage), money(group.usage.cost), seconds(group.seconds))
-    return (*map(str, counts), percent(group.pass_rate), interval(group), *spent)
+    took = (tokens(group.usage), spent(group.usage), seconds(group.seconds))
+    return (*map(str, counts), percent(group.pass_rate), interval(group), *took)
 
 
 def _repeats_cells(group: Group) -> Sequence[str]:
@@ -129,7 +140,7 @@ def _notices(summary: RunSummary, width: int) -> list[Line]:
         each = [f"{money(totals.usage.cost / totals.trials)} a trial"]
         if totals.cost_per_passed is not None:
             each.append(f"{money(totals.cost_per_passed)} for each that passed")
-        lines.append(Line(f"cost {money(totals.usage.cost)}: {', '.join(each)}"))
+        lines.append(Line(f"cost {spent_in_words(totals.usage)}: {', '.join(each)}"))
     if totals.skipped:
         lines.append(Line(f"{totals.skipped} skipped"))
     if summary.causes:

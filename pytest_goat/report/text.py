@@ -59,6 +59,18 @@ def money(cost: float | None) -> str:
     return f"${cost:.4f}"
 
 
+def spent(usage: Usage) -> str:
+    """What is known of the cost, with a "+" where it is not all."""
+    return money(usage.cost) + ("+" if usage.cost is not None and usage.unpriced else "")
+
+
+def spent_in_words(usage: Usage) -> str:
+    """The same, with the number of calls whose cost is not known."""
+    if usage.cost is None or not usage.unpriced:
+        return money(usage.cost)
+    return f"{money(usage.cost)} + {count(usage.unpriced, 'call')} of unknown cost"
+
+
 def seconds(duration: float) -> str:
     """0.3s, 42s, 1m40s, 2h05m."""
     if duration < 9.95:

@@ -74,7 +74,7 @@ def test_usage_that_the_agent_did_not_ask_for_is_recorded_and_hidden() -> None:
                 return got, [call.usage for call in seen.calls], [sent.json for sent in server.requests]
 
     (without, asked), usages, sent = asyncio.run(scenario())
-    assert usages == [Usage(10, 0, 5)] * 2
+    assert usages == [Usage(10, 0, 5, unpriced=1)] * 2
     assert all(body["stream_options"] == {"include_usage": True} for body in sent)
     assert asked.chunks[-1]["usage"]
     assert asked.chunks[:-1] == without.chunks
@@ -316,7 +316,7 @@ def test_calls_are_counted_and_summed() -> None:
                 for _ in script:
                     await agent.call(request())
                 seen = await agent.endpoint.seen()
-                assert seen.usage == Usage(20, 0, 10)
+                assert seen.usage == Usage(20, 0, 10, unpriced=2)
                 assert (seen.turns, seen.retries) == (2, 2)
                 assert [call.started for call in seen.calls] == sorted(call.started for call in seen.calls)
 

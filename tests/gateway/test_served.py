@@ -405,6 +405,7 @@ def test_limits_that_the_token_says() -> None:
                         got.append((await agent.call(request())).status)
                 calls = [entry.as_call() for entry in await entries(deployment)]
                 assert [call.status for call in calls] == got
+                assert [call.cause for call in calls if call.status == 403] == [Cause.BUDGET] * got.count(403)
                 return got
 
     assert asyncio.run(statuses(0, 0, 0, requests_per_minute=2)) == [200, 200, 429]

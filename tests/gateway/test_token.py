@@ -158,11 +158,12 @@ def test_claims_that_cannot_be_read_are_none_however_well_signed(said: Any) -> N
 
 
 def test_the_claims_of_a_trial() -> None:
-    key = TrialKey("run", "trial-1", "t" * 300, "model", lifetime=90.0, recording="ab")
+    key = TrialKey("run", "trial-1", "t" * 300, "model", lifetime=90.0, recording="ab", max_cost=0.5)
     claims = claims_for(key, "nonce", NOW, 30.0, "/job")
     assert (claims.run, claims.attempt, claims.expires) == ("run", "trial-1.nonce", NOW + 90)
     assert (claims.role, claims.model, claims.model_timeout) == ("trial", "model", 30.0)
     assert (claims.workdir, claims.recording, len(claims.task)) == ("/job", "ab", 100)
+    assert claims.max_cost == 0.5
 
 
 def test_the_record_of_a_run_keeps_its_secret_out_of_sight() -> None:

@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_goat.report.text import clean, label, money, number, percent, seconds, shorten, table, tail
+from pytest_goat.gateway.base import Usage
+from pytest_goat.report.text import (
+    clean,
+    label,
+    money,
+    number,
+    percent,
+    seconds,
+    shorten,
+    spent,
+    spent_in_words,
+    table,
+    tail,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +51,19 @@ def test_numbers(amount: int, expected: str) -> None:
 )
 def test_money(cost: float | None, expected: str) -> None:
     assert money(cost) == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "short", "in_words"),
+    [
+        (Usage(cost=0.5), "$0.5000", "$0.5000"),
+        (Usage(cost=0.5, unpriced=1), "$0.5000+", "$0.5000 + 1 call of unknown cost"),
+        (Usage(cost=1.5, unpriced=2), "$1.50+", "$1.50 + 2 calls of unknown cost"),
+        (Usage(unpriced=2), "-", "-"),
+    ],
+)
+def test_what_is_not_known_of_the_cost_is_said(usage: Usage, short: str, in_words: str) -> None:
+    assert (spent(usage), spent_in_words(usage)) == (short, in_words)
 
 
 @pytest.mark.parametrize(
