@@ -17,15 +17,13 @@ from pytest_goat.errors import Cause, UserError
 from pytest_goat.gateway import preflight
 from pytest_goat.gateway.base import ModelCall, TrialKey, Usage
 from pytest_goat.gateway.direct import DirectUpstream
+from pytest_goat.gateway.litellm_errors import cut_error, cut_events
 from pytest_goat.gateway.litellm_process import LiteLLMProcess
 from pytest_goat.gateway.request import ModelRequest
 from pytest_goat.gateway.upstream import Answer
 from pytest_goat.models import Model, Models
 
 _RETRY_AFTER = ("retry-after", "retry-after-ms")
-
-_ADDED = "\n\nLiteLLM: model group"
-"""Where in an error LiteLLM's own words after those of the provider begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +107,14 @@ class LiteLLMUpstream:
         assert self._server is not None, "start() comes first"  # noqa: S101
         price = partial(_priced, self._rows[request.key.model])
         async with self._server.answer(request) as answer:
-            yield dataclasses.replace(answer, headers=_headers(answer.headers), price=price)
+            clean = cut_error if answer.status >= 300 else cut_events
+            headers = _headers(answer.headers)
+            yield dataclasses.replace(answer, headers=headers, body=clean(answer.body), price=price)
 
     def _problem(self, row: Model, call: ModelCall) -> str:
         if preflight.is_served(call):
             return ""
-        said = call.message.partition(_ADDED)[0].rstrip(".")
+        said = call.message.rstrip(".")
         if call.cause is Cause.AUTH:
             return f"{said}. It refuses the key: set {row.env['api_key']} to one that is good there."
         if preflight.is_about_tools(said, row.name):

@@ -113,9 +113,10 @@ def test_a_model_is_called_in_its_providers_own_form(litellm: Stack, name: str, 
     assert commands(reply, stream) == ["ls -l", "pwd"]
     row = litellm.model(name)
     cost = row.cost(seen.usage)
-    assert dataclasses.replace(seen.usage, cost=None) == charged([got])
+    assert dataclasses.replace(seen.usage, cost=None, unpriced=0) == charged([got])
     assert seen.usage.cost == (None if cost is None else pytest.approx(cost))
     assert seen.usage.cost_source == ("" if cost is None else "answer")
+    assert seen.usage.unpriced == (cost is None)
 
 
 def commands(reply: Reply, stream: bool) -> list[str]:
@@ -164,7 +165,7 @@ ERRORS = [
     (Status(429), 429, Cause.RATE_LIMITED),
     (Status(500), 500, Cause.PROVIDER_ERROR),
     (Status(503), 503, Cause.PROVIDER_ERROR),
-    (Drop(), 500, Cause.PROVIDER_ERROR),
+    (Drop(), 500, Cause.UNREACHABLE),
 ]
 
 
@@ -178,7 +179,8 @@ def test_an_error_keeps_its_status_and_is_not_tried_again(
     got, seen = call(litellm, name, [reply, LS])
     assert (got.status, seen.status, seen.cause) == (status, status, cause)
     assert len(litellm.providers.calls) == 1
-    assert seen.usage.cost is None
+    assert (seen.usage.cost, seen.usage.unpriced) == (None, 0)
+    assert "LiteLLM: model group" not in seen.message
 
 
 @pytest.mark.parametrize("name", FIVE)
@@ -196,9 +198,17 @@ def test_the_agent_learns_when_to_try_again(litellm: Stack, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_a_stream_that_breaks_off_is_no_answer(litellm: Stack, name: str) -> None:
-    _, seen = call(litellm, name, [Answer("word " * 40, pieces=40, cut_after=25)])
-    assert seen.cause in (Cause.STREAM_CUT, Cause.PROVIDER_ERROR)
+@pytest.mark.parametrize(("chunks", "status"), [(0, 500), (25, 200)])
+def test_a_stream_that_breaks_off_is_no_answer(litellm: Stack, name: str, chunks: int, status: int) -> None:
+    answer = Answer("word " * 40, pieces=40, cut_after=chunks, delay=0.01)
+    got, seen = call(litellm, name, [answer])
+    # Before the first chunk, LiteLLM has not said yet that all is well.
+    assert (got.status, seen.status) == (status, status)
+    assert seen.cause is Cause.STREAM_CUT
+    assert (seen.usage.cost, seen.usage.unpriced) == (None, 1)
+    assert "payload is not completed" in seen.message
+    assert b"Traceback" not in got.body
+    assert b"site-packages" not in got.body
     assert len(litellm.providers.calls) == 1
 
 

@@ -44,7 +44,8 @@ def events(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[bytes]:
         return
     for chunk in _chunks(asked, answer, tokens):
         yield f"data: {json.dumps(chunk)}\n\n".encode()
-    yield b"data: [DONE]\n\n"
+    if answer.done:
+        yield b"data: [DONE]\n\n"
 
 
 def _chunks(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[dict[str, Any]]:
@@ -66,7 +67,7 @@ def _chunks(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[dict[str, 
         for piece in _pieces(arguments):
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
     yield chunk({}, _finish(answer))
-    if (asked.json.get("stream_options") or {}).get("include_usage"):
+    if answer.usage is not None and (asked.json.get("stream_options") or {}).get("include_usage"):
         yield {**head, "choices": [], "usage": _usage(asked, tokens)}
 
 
@@ -92,6 +93,8 @@ def _anthropic_events(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[
         for delta in deltas:
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
+    if not answer.done:
+        return
     yield {"type": "message_delta", "delta": end, "usage": {"output_tokens": usage["output_tokens"]}}
     yield {"type": "message_stop"}
 

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,11 +14,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.model_server import Answer, Drop, Status, ToolCall
+from tests.support.model_server import Answer, Drop, Hang, Status, ToolCall
 from tests.support.providers.forms import Tokens, events, whole
 from tests.support.providers.rules import KEYS, RULES, Asked, anthropic_error
 
-Reply = Answer | Status | Drop
+Reply = Answer | Status | Drop | Hang
 Script = Sequence[Reply] | Callable[[Asked], Reply]
 
 _PATHS = {
@@ -50,8 +51,9 @@ class Call:
 class Providers:
     """Serves a script until the `with` block ends: replies in the order of the calls, or a function.
 
-    An `Answer` is given in the provider's own form; its `usage` is not read: every call is charged other
-    tokens (`Call.tokens`). A `Status` without a body gets the provider's own.
+    An `Answer` is given in the provider's own form, with `delay` before each of its chunks. Every call is
+    charged other tokens (`Call.tokens`); of its `usage` only `None` is read, which keeps them back. A
+    `Status` without a body gets the provider's own.
     """
 
     def __init__(self, script: Script = ()) -> None:
@@ -64,6 +66,8 @@ class Providers:
         self._script: Script = script
         self._next = 0
         self._lock = threading.Lock()
+        self.ended = threading.Event()
+        """Nothing hangs any more."""
         self._http = _Server(self)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), name="providers")
 
@@ -94,6 +98,7 @@ class Providers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.ended.set()
         self._http.shutdown()
         self._thread.join()
         self._http.close_connections()
@@ -176,7 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked, reply, tokens = self.server.providers.take(self.path, headers, body)
-        if isinstance(reply, Drop):
+        if isinstance(reply, Drop | Hang):
+            if isinstance(reply, Hang):
+                self.server.providers.ended.wait()
             self.close_connection = True
         elif isinstance(reply, Status):
             self._send_error(asked, reply)
@@ -209,7 +216,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for sent, data in enumerate(events(asked, answer, tokens)):
-            if sent == answer.cut_after:
+            time.sleep(answer.delay)
+            if sent in (answer.cut_after, answer.hang_after):
+                if sent == answer.hang_after:
+                    self.server.providers.ended.wait()
                 self.close_connection = True
                 return
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
