@@ -3,8 +3,9 @@
     modal deploy infra/services.py --env goat
     GOAT_MODELS=mine.yaml modal deploy infra/services.py --env goat     # with rows of your own
 
-Needs the secrets that `python infra/setup.py` makes. With LANGFUSE_HOST in the environment or in `.env`,
-traces go there and no Langfuse is deployed. The plugin does the same by itself: `--goat-deploy`.
+Needs the secrets that `python infra/setup.py` makes. With LANGFUSE_HOST in the environment or in `.env`
+(of a Langfuse elsewhere), traces go there and no Langfuse is deployed. The plugin does the same by itself:
+`--goat-deploy`.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ LANGFUSE_STOP = 25.0
 CONFIG = "/root/pytest_goat/infra"
 """Where the package looks for the files of `infra/`, as in an installation."""
 
+OWN_LANGFUSE = f"--{names.SERVICES_APP}-{names.LANGFUSE_FUNCTION}."
+"""Part of the address that Modal gives to ours: `https://WORKSPACE-goat--goat-services-langfuse.modal.run`."""
+
 OWN_MODELS = "/etc/goat/models.yaml"
 VOLUME = "/vol"
 
@@ -90,6 +94,8 @@ def _configuration() -> dict[str, str]:
 def _gateway_image(variables: dict[str, str]) -> modal.Image:
     """Only its last layers differ from one configuration to the next."""
     image = modal.Image.debian_slim(PYTHON).uv_pip_install(*PACKAGES).env(variables)
+    if not modal.is_local():  # a container of Langfuse has no such files, and its image is there already
+        return image
     image = image.add_local_python_source("pytest_goat")
     for name in ("models.yaml", "litellm.yaml"):
         image = image.add_local_file(infra_folder() / name, f"{CONFIG}/{name}")
@@ -98,18 +104,23 @@ def _gateway_image(variables: dict[str, str]) -> modal.Image:
 
 
 def _langfuse_image() -> modal.Image:
+    if not modal.is_local():
+        return modal.Image.debian_slim()
     folder = infra_folder() / "langfuse"
     return (
-        modal.Image.from_dockerfile(folder / "Dockerfile", context_dir=folder)
+        modal.Image.from_dockerfile(
+            folder / "Dockerfile", context_dir=folder, ignore=["**/__pycache__", "**/.*"]
+        )
         .env({"GOAT_LANGFUSE_VOLUME": VOLUME, "GOAT_LANGFUSE_VOLUME_NAME": names.PGDATA_VOLUME})
         .add_local_python_source("pytest_goat")
-        .add_local_dir(folder / "goat_stack", "/root/goat_stack", ignore=["**/__pycache__", "**/.*"])
     )
 
 
 def _langfuse_is_elsewhere() -> bool:
     """Whether the user has one; decided where this is deployed."""
-    return modal.is_local() and bool(read_environ(Path.cwd()).get("LANGFUSE_HOST"))
+    host = read_environ(Path.cwd()).get("LANGFUSE_HOST", "") if modal.is_local() else ""
+    # With its address in `.env`, for traces to arrive there, ours is still to be deployed.
+    return bool(host) and OWN_LANGFUSE not in host
 
 
 variables = _configuration()
@@ -172,9 +183,10 @@ else:
     @modal.web_server(names.LANGFUSE_PORT, startup_timeout=LANGFUSE_STARTUP)
     def langfuse() -> None:
         """Start Langfuse with its stores, and stop it with the container."""
-        address = os.environ.get("NEXTAUTH_URL") or langfuse.get_web_url()
+        # Without the address in the browser nobody can log in.
+        address = modal.Function.from_name(names.SERVICES_APP, names.LANGFUSE_FUNCTION).get_web_url() or ""
         stack = subprocess.Popen(
-            [sys.executable, "-m", "goat_stack"], env=os.environ | {"NEXTAUTH_URL": address or ""}
+            [sys.executable, "-m", "goat_stack"], env={"NEXTAUTH_URL": address} | os.environ
         )
         atexit.register(_stop, stack)
 

@@ -117,7 +117,7 @@ class _Layer:
             self._files[posixpath.join("/", item.filename)] = Placed(content)
 
     def apply(self) -> None:
-        for line in self._image.definition.dockerfile_commands:
+        for line in _joined(self._image.definition.dockerfile_commands):
             word, _, rest = line.strip().partition(" ")
             match word.upper():
                 case "COPY" | "ADD" if "--from" not in rest and "://" not in rest:
@@ -147,6 +147,11 @@ class _Layer:
             elif posixpath.dirname(path) == posixpath.dirname(source) and fnmatchcase(path, source):
                 place = posixpath.join(target, posixpath.basename(path)) if into else target
                 yield posixpath.normpath(place), placed
+
+
+def _joined(lines: Iterable[str]) -> list[str]:
+    """Instructions, each on one line: a backslash at a line's end goes on with the next one."""
+    return "\n".join(lines).replace("\\\n", " ").split("\n")
 
 
 def _assignments(text: str) -> dict[str, str]:
