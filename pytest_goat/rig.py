@@ -111,6 +111,7 @@ def make_rig(ground: Ground) -> Rig:
         settings.retries,
         settings.judge_model,
         settings.max_trial_cost,
+        record=settings.record is not None,
     )
 
 

@@ -25,6 +25,7 @@ from pytest_goat.fixture import judged
 from pytest_goat.item import GoatItem, GoatWarning, TrialError
 from pytest_goat.keys import ASKED, GIVEN, HANDED, RESULT_PROPERTY
 from pytest_goat.live import LiveLine
+from pytest_goat.recorder import Recorder
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text
 from pytest_goat.report.junit import trial_properties
@@ -75,6 +76,7 @@ class GoatSession:
         self.store = FolderStore(config.rootpath / settings.results, self.redactor)
         self.reporting = Reporting(self.store, run_id, config, settings)
         self._tracing = Tracing(self.environ, run_id, self.redactor)
+        self._recorder = Recorder(settings, run_id, self.redactor) if settings.record else None
         self._rig: Rig | None = None
         self.handed: dict[str, str] = {}
         """What workers are given of what this process has made."""
@@ -101,6 +103,8 @@ class GoatSession:
         """Start what trials need, once. Raises `UserError` when something is not there."""
         if self._rig is None:
             self.store.prepare(self.run_id)
+            if self._recorder is not None:
+                self._recorder.check(trials)
             self._scratch = Path(tempfile.mkdtemp(prefix="goat-"))
             rig = make_rig(self._ground(self._scratch))
             self._scheduler = Scheduler(rig, self.parallel, self._keep)
@@ -212,7 +216,8 @@ class GoatSession:
     def pytest_sessionfinish(self) -> None:
         """Nothing runs any more when the summary is printed."""
         self.close()
-        if warning := self._tracing.close():
+        recorder = self._recorder.warning if self._recorder is not None else ""
+        for warning in filter(None, (self._tracing.close(), recorder)):
             self.config.issue_config_time_warning(GoatWarning(warning), stacklevel=2)
 
     def pytest_report_collectionfinish(self) -> list[str]:
@@ -313,6 +318,8 @@ class GoatSession:
     def _keep(self, output: TrialOutput) -> TrialResult:
         result = self._tracing.link(output.result)
         self.folder.write_trial(result, output.artifacts)
+        if self._recorder is not None:
+            self._recorder.keep(output)
         self._tracing.send(result, output.trial)
         return result
 

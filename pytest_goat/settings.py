@@ -159,6 +159,12 @@ class Settings:
     models: str | None = _option(
         None, "File with rows of your own for the table of models (infra/models.yaml).", metavar="FILE"
     )
+    record: str | None = _option(
+        None,
+        "Folder for recordings of what the models answer in this run; `--goat-model replay:DIR`\n"
+        "serves them.",
+        metavar="DIR",
+    )
     sandbox: str = _option(
         "auto",
         "Isolation of local sandboxes: auto, ns (namespaces), landlock (default auto).",

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from pytest_goat.checks import run_checks, score
 from pytest_goat.checks.base import CheckContext, CheckResult
 from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError, UserError
 from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey, Usage
+from pytest_goat.gateway.heard import Heard
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
 from pytest_goat.task import JudgeCheck, Task, Trial
@@ -60,6 +61,8 @@ class Rig:
     """USD that the model calls of one trial may cost, all its attempts together; None: any."""
     backoff: float = 0.5
     """Seconds before the first retry; doubles with each, with up to as much again of jitter."""
+    record: bool = False
+    """Whether the model's answers are kept, for a recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class TrialOutput:
     trial: Trial
     result: TrialResult
     artifacts: dict[str, bytes]
+    heard: tuple[Heard, ...] = ()
+    """What the model answered, where that is kept."""
+    judged: tuple[Heard, ...] = ()
+    """What the judge answered."""
 
 
 async def run_trial(trial: Trial, rig: Rig) -> TrialOutput:
@@ -95,7 +102,7 @@ async def run_trial(trial: Trial, rig: Rig) -> TrialOutput:
         await asyncio.sleep(pause * random.uniform(1, 2))  # noqa: S311  (spreads load, guards nothing)
     usage = sum((attempt.usage for attempt in earlier), result.usage)
     result = dataclasses.replace(result, attempts=tuple(earlier), usage=usage)
-    return TrialOutput(trial, result, output.artifacts)
+    return dataclasses.replace(output, result=result)
 
 
 async def _attempt(trial: Trial, rig: Rig, spent: float) -> TrialOutput:
@@ -169,7 +176,8 @@ class Workbench:
         )
         attach = None
         if agent.needs_model:
-            key = dataclasses.replace(trial_key(self.trial, self.rig.run_id), max_cost=self._max_cost)
+            key = trial_key(self.trial, self.rig.run_id, record=self.rig.record)
+            key = dataclasses.replace(key, max_cost=self._max_cost)
             # Half the time of the task at most: a hung model is told from a slow agent.
             self._endpoint = self.rig.gateway.open(key, limits.timeout / 2)
             attach = self._endpoint.attach
@@ -262,11 +270,13 @@ class Workbench:
         )
 
 
-def trial_key(trial: Trial, run_id: str) -> TrialKey:
-    """Who the trial is to the gateway."""
+def trial_key(trial: Trial, run_id: str, *, record: bool = False) -> TrialKey:
+    """Who the trial is to the gateway. `record`: its answers are to be kept."""
     task = trial.task
     root = task.suite.root if task.suite else None
-    return TrialKey(run_id, trial.id, task.id, trial.model, root, lifetime(task))
+    return TrialKey(
+        run_id, trial.id, task.id, trial.model, root, lifetime(task), epoch=trial.epoch, record=record
+    )
 
 
 def lifetime(task: Task) -> float:
@@ -283,8 +293,8 @@ class Checked:
     results: list[CheckResult]
     left: Files
     """The workspace as the agent left it."""
-    judging: Usage = Usage()
-    """What the judge model took."""
+    judging: Seen = field(default_factory=Seen)
+    """What the gateway saw of the judge model."""
 
 
 async def _check(bench: Workbench, original: Files, work: Work) -> Checked:
@@ -294,8 +304,8 @@ async def _check(bench: Workbench, original: Files, work: Work) -> Checked:
         return Checked([], left.files)
     judge: Endpoint | None = None
     if rig.judge_model and any(isinstance(check, JudgeCheck) for check in task.checks):
-        key = dataclasses.replace(trial_key(bench.trial, rig.run_id), model=rig.judge_model)
-        judge = rig.gateway.open(key)
+        key = trial_key(bench.trial, rig.run_id, record=rig.record)
+        judge = rig.gateway.open(dataclasses.replace(key, model=rig.judge_model))
     ask = judge.ask if judge else None
     try:
         checks = await run_checks(CheckContext(task, bench.sandbox, work.outcome.answer, original, ask, left))
@@ -304,7 +314,7 @@ async def _check(bench: Workbench, original: Files, work: Work) -> Checked:
         if judge is not None:
             await judge.close()
     bench.lap("checks")
-    return Checked(checks, left.files, seen.usage)
+    return Checked(checks, left.files, seen)
 
 
 def _details(outcome: AgentOutcome, checked: Checked) -> dict[str, Any]:
@@ -314,8 +324,8 @@ def _details(outcome: AgentOutcome, checked: Checked) -> dict[str, Any]:
     details = dict(outcome.details)
     if outcome.usage is not None:
         details["usage"] = dataclasses.asdict(outcome.usage)
-    if checked.judging != Usage():
-        details["judge_usage"] = dataclasses.asdict(checked.judging)
+    if checked.judging.usage != Usage():
+        details["judge_usage"] = dataclasses.asdict(checked.judging.usage)
     return details
 
 
@@ -352,4 +362,4 @@ def _output(bench: Workbench, original: Files, work: Work, checked: Checked) -> 
         "stderr.txt": work.executed.stderr,
         "changes.diff": diff.encode(errors="replace"),
     }
-    return TrialOutput(bench.trial, result, artifacts)
+    return TrialOutput(bench.trial, result, artifacts, work.seen.heard, checked.judging.heard)

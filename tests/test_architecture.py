@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pytest_goat"
 
 LAYERS = (
-    ("errors", "redact", "run_id"),
+    ("errors", "redact", "run_id", "shared"),
     ("settings", "environ"),
     ("cloud",),
     ("task",),
@@ -32,7 +32,7 @@ LAYERS = (
     ("gate",),
     ("report",),
     ("scheduler",),
-    ("tracing", "rig", "record"),
+    ("tracing", "rig", "record", "recorder"),
     ("single", "doctor"),
     ("keys",),
     ("item",),

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from pytest_goat.gateway.base import Usage
 from pytest_goat.gateway.causes import Ending
+from pytest_goat.gateway.heard import Words
 from pytest_goat.gateway.upstream import UpstreamBroken
 
 MAX_PART = 32 * 1024 * 1024
@@ -49,6 +50,8 @@ class Findings:
     done: bool = False
     """Nothing at all is: the stream said `[DONE]`."""
     tool_calls: set[tuple[int, str]] = field(default_factory=set)
+    words: Words | None = None
+    """What it says; None where nobody wants to record it."""
 
     def take(self, said: dict[str, Any], part: str) -> None:
         """Note what a completion (`part` "message") or a chunk of one ("delta") says."""
@@ -62,6 +65,8 @@ class Findings:
             if isinstance(reason, str) and reason:
                 self.finish_reason = reason
                 self.complete = True
+            if self.words is not None:
+                self.words.take(choice, part)
             content = choice.get(part)
             calls = content.get("tool_calls") if isinstance(content, dict) else None
             for position, call in enumerate(_dicts(calls)):

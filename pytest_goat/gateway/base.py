@@ -7,9 +7,13 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_goat.errors import Cause
+
+if TYPE_CHECKING:
+    from pytest_goat.gateway.heard import Heard
+
 
 COST_PLACES = 12
 """Decimal places of USD to which sums of costs are rounded: no price is finer than 10^-12 USD a token. So a
@@ -83,6 +87,8 @@ class Seen:
 
     calls: tuple[ModelCall, ...] = ()
     usage: Usage = Usage()
+    heard: tuple[Heard, ...] = ()
+    """What was answered, in the order in which it was asked; () where nobody wants to record it."""
 
     @property
     def last(self) -> ModelCall | None:
@@ -114,6 +120,11 @@ class TrialKey:
     """Seconds, from the opening of its endpoint, after which its token is worth nothing."""
     recording: str = ""
     """Where a deployed gateway holds its recording; "" where recordings are read from the disk."""
+    epoch: int = 1
+    attempt: str = ""
+    """Tells the attempts of a trial apart, where one process serves all calls of each."""
+    record: bool = False
+    """Whether the answers are to be kept, in `Seen.heard`."""
     max_cost: float | None = None
     """USD: a call that begins when the trial has spent as much is refused. None: any."""
 

@@ -84,7 +84,7 @@ class Exchange:
         Raises nothing, but can be cancelled.
         """
         try:
-            request = read_request(raw, key, workdir)
+            request = record.request = read_request(raw, key, workdir)
             record.model_asked = request.model_asked
             await self._forward(request, record, sink)
         except AgentGone:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import secrets
 import socket
 import time
@@ -57,16 +58,17 @@ class TrialEndpoint:
         self, key: TrialKey, exchange: Exchange, secret: bytes, closed: Callable[[TrialEndpoint], None]
     ) -> None:
         """`secret` signs the trial's token; `closed` is called when the endpoint is."""
-        self._key, self._exchange, self._secret, self._when_closed = key, exchange, secret, closed
-        self._loop = asyncio.get_running_loop()
         self._nonce = secrets.token_hex(8)
+        self._key = dataclasses.replace(key, attempt=self._nonce)
+        self._exchange, self._secret, self._when_closed = exchange, secret, closed
+        self._loop = asyncio.get_running_loop()
         self._opened = time.time()
         self._private = self._closed = False
         self._workdir = self._base_url = ""
         self._listener: socket.socket | None = None
         self._listening: asyncio.Task[asyncio.Server] | None = None
         self._web = web.Server(self._handle, handler_cancellation=True, access_log=None, logger=LOGGER)
-        self._record = TrialRecord(exchange.redactor)
+        self._record = TrialRecord(exchange.redactor, keep_words=key.record)
 
     @property
     def base_url(self) -> str:

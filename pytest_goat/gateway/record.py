@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from operator import itemgetter
 
 from pytest_goat.errors import Cause
 from pytest_goat.gateway.answer import Findings
 from pytest_goat.gateway.base import ModelCall, Seen, Usage
 from pytest_goat.gateway.causes import Outcome, cause_of
+from pytest_goat.gateway.heard import Heard, Words, heard
+from pytest_goat.gateway.request import ModelRequest
 from pytest_goat.redact import Redactor
 
 _MESSAGE = 500
@@ -43,6 +46,8 @@ class CallRecord:
         self.forwarded = False
         """A provider was asked."""
         self.model_asked = ""
+        self.request: ModelRequest | None = None
+        """None until it has been read."""
         self.status = 0
 
     def byte(self) -> None:
@@ -102,11 +107,14 @@ class CallRecord:
 class TrialRecord:
     """All calls of one trial."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, *, keep_words: bool = False) -> None:
+        """`keep_words`: whether what is answered is to be kept, for a recording."""
         self._opened = time.monotonic()
         self._redactor = redactor
+        self._keep_words = keep_words
         self._under_way: list[CallRecord] = []
         self._ended: list[ModelCall] = []
+        self._heard: list[tuple[float, Heard]] = []
         self._usage = Usage()
 
     @property
@@ -119,6 +127,7 @@ class TrialRecord:
 
     def begin(self) -> CallRecord:
         call = CallRecord(self._opened, self._redactor)
+        call.found.words = Words() if self._keep_words else None
         self._under_way.append(call)
         return call
 
@@ -127,9 +136,21 @@ class TrialRecord:
         call.stop()
         self._under_way.remove(call)
         self._ended.append(call.as_call())
+        self._heard += _heard(call, self._ended[-1])
         self._usage += self._ended[-1].usage
         return self._ended[-1]
 
     def seen(self) -> Seen:
         under_way = [call.as_call() for call in self._under_way]
-        return Seen((*self._ended, *under_way), sum((call.usage for call in under_way), self._usage))
+        heard = list(self._heard)
+        for call, seen in zip(self._under_way, under_way, strict=True):
+            heard += _heard(call, seen)
+        answers = tuple(answer for _, answer in sorted(heard, key=itemgetter(0)))
+        usage = sum((call.usage for call in under_way), self._usage)
+        return Seen((*self._ended, *under_way), usage, answers)
+
+
+def _heard(record: CallRecord, call: ModelCall) -> list[tuple[float, Heard]]:
+    """What was answered, with the second at which it was asked; [] when nothing was asked, or is kept."""
+    request, words = record.request, record.found.words
+    return [(call.started, heard(request, words, record.found.error, call))] if request and words else []

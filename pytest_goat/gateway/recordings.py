@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pytest_goat.errors import TaskError, UserError
 from pytest_goat.gateway.base import TrialKey
-from pytest_goat.gateway.recording import Turn, content_of, read_recording, turns_of
+from pytest_goat.gateway.recording import RecordingFile, Take, read_recording, take_of
 from pytest_goat.gateway.shelf import Shelf
 
 MODEL = "replay"
@@ -28,15 +28,17 @@ _KEPT = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The answers of a model to one task."""
+    """The answers of a model to one task, in one epoch."""
 
     source: str
     """Its file on the host, for messages."""
-    turns: tuple[Turn, ...]
+    take: Take
 
     def to_bytes(self) -> bytes:
         """As it is sent to a gateway, the same for the same recording."""
-        return json.dumps({"source": self.source, **content_of(self.turns)}, sort_keys=True).encode()
+        from pytest_goat.gateway.recording_text import content_of  # with YAML, which few runs need here
+
+        return json.dumps({"source": self.source, **content_of(self.take)}, sort_keys=True).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Recording:
@@ -46,7 +48,7 @@ class Recording:
             source = str(content.pop("source"))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise TaskError("the recording", 0, "", "cannot be read") from None
-        return cls(source, turns_of(content, source))
+        return cls(source, take_of(content, source))
 
 
 def recording_name(data: bytes) -> str:
@@ -63,14 +65,14 @@ class Recordings(Protocol):
     """A source of recordings."""
 
     async def find(self, key: TrialKey) -> Recording:
-        """Raises `UserError` when the trial's task has none, `TaskError` when it is wrong."""
+        """Raises `UserError` when the trial has none, `TaskError` when it is wrong."""
 
 
 class DiskRecordings:
     """Those beside the tasks: `replay/<task>.yaml` or `.json` in the suite, or else in the current folder."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, Recording | TaskError] = {}
+        self._read: dict[Path, RecordingFile | TaskError] = {}
 
     async def find(self, key: TrialKey) -> Recording:
         return self.read(key)
@@ -80,13 +82,19 @@ class DiskRecordings:
         path = _find(key)
         if path not in self._read:
             try:
-                self._read[path] = Recording(str(path), read_recording(path))
+                self._read[path] = read_recording(path)
             except TaskError as error:
                 self._read[path] = error
-        recording = self._read[path]
-        if isinstance(recording, TaskError):
-            raise recording
-        return recording
+        file = self._read[path]
+        if isinstance(file, TaskError):
+            raise file
+        take = file.take(key.epoch)
+        if take is None:
+            epochs = ", ".join(map(str, sorted(file.takes)))
+            raise UserError(
+                f"task '{key.task_id}' has no take for epoch {key.epoch}: {path} has takes for {epochs}"
+            )
+        return Recording(str(path), take)
 
     def check(self, model: str, keys: Sequence[TrialKey]) -> None:
         """Raises `UserError` that lists the tasks that have no recording, or a wrong one."""

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from pytest_goat.collect import Suites, is_prompt_file, read_tasks
-from pytest_goat.gateway.recording import ToolCall, Turn, read_recording
+from pytest_goat.gateway.recording import EVERY, ToolCall, Turn, read_recording
 from pytest_goat.goat_eval.tools.specs import SPECS
 from pytest_goat.task import FileCheck, OutputCheck, Task
 
@@ -44,7 +44,7 @@ def suite_of(task: Task) -> Path:
 
 @cache
 def recording(task_root: Path, folder: str, task_id: str) -> tuple[Turn, ...]:
-    return read_recording(task_root / folder / f"{task_id}.yaml")
+    return read_recording(task_root / folder / f"{task_id}.yaml").takes[EVERY].turns
 
 
 def calls_of(task: Task, folder: str) -> list[ToolCall]:

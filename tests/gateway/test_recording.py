@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_goat.errors import TaskError
 from pytest_goat.gateway.base import Usage
-from pytest_goat.gateway.recording import ToolCall, Turn, read_recording
+from pytest_goat.gateway.recording import EVERY, Take, ToolCall, Turn, read_recording
 
 GOOD = """\
 turns:
@@ -50,7 +50,7 @@ TURNS = (
 def test_a_recording_is_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"task.{suffix}"
     path.write_text(GOOD if suffix == "yaml" else json.dumps(yaml.safe_load(GOOD)))
-    assert read_recording(path) == TURNS
+    assert read_recording(path).takes == {EVERY: Take(TURNS)}
 
 
 WRONG: dict[str, tuple[str, int, str, str]] = {
@@ -166,7 +166,7 @@ def test_a_mangled_recording_is_read_or_refused(tmp_path: Path, at: int, cut: in
     turns: tuple[Turn, ...] = ()
     problem = ""
     try:
-        turns = read_recording(path)
+        turns = read_recording(path).takes[EVERY].turns
     except TaskError as error:
         problem = str(error)
     assert turns or problem.startswith(str(path))

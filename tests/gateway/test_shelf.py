@@ -18,7 +18,7 @@ from pytest_goat.gateway import dict_shelf, recordings
 from pytest_goat.gateway.base import ModelCall, Usage
 from pytest_goat.gateway.dict_shelf import DictShelf
 from pytest_goat.gateway.log import Claim, TrialLog, entry_key, read_log
-from pytest_goat.gateway.recording import ToolCall, Turn
+from pytest_goat.gateway.recording import Take, ToolCall, Turn
 from pytest_goat.gateway.recordings import Recording, ShelfRecordings, recording_key
 from pytest_goat.gateway.shelf import MemoryShelf, Shelf
 from tests.gateway.calls import trial_key
@@ -211,11 +211,11 @@ def test_recordings_are_forgotten_when_they_take_too_much(monkeypatch: pytest.Mo
         shelf = MemoryShelf()
         source = ShelfRecordings(shelf)
         for number in range(4):
-            recording = Recording("task.yaml", (Turn(text=f"{number}"),))
+            recording = Recording("task.yaml", Take((Turn(text=f"{number}"),)))
             await shelf.put(recording_key("run", str(number)), recording.to_bytes())
         for number in (0, 1, 2, 0, 3, 1):
             key = dataclasses.replace(trial_key(), recording=str(number))
-            assert (await source.find(key)).turns[0].text == str(number)
+            assert (await source.find(key)).take.turns[0].text == str(number)
             assert source._size <= 250
 
     asyncio.run(scenario())
@@ -229,7 +229,7 @@ def test_a_recording_is_read_as_it_was_sent() -> None:
         Turn(error=(429, "slow")),
         Turn("only text"),
     )
-    recording = Recording("suite/replay/task.yaml", turns)
+    recording = Recording("suite/replay/task.yaml", Take(turns, "<w>", "{home}"))
     assert Recording.from_bytes(recording.to_bytes()) == recording
     for wrong in (b"", b"[]", b"{}", b'{"source": "x"}', b'{"source": "x", "turns": [{}]}', b"[" * 100_000):
         with pytest.raises(TaskError):

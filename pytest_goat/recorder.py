@@ -1,0 +1,141 @@
+"""`--goat-record DIR`: what models answer in a run, as recordings that `replay:DIR` serves.
+
+`DIR/<task id>.yaml`, or `DIR/<model>/<task id>.yaml` in a run with several models; what the judge answers
+stands likewise in `DIR-judge`. With several epochs a recording has a take for each. A trial is recorded when
+it ends, passed or failed; one that ended in an infrastructure error is not, for it says nothing.
+Recordings of the same tasks are replaced, others stay.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_goat.errors import TaskError, UserError
+from pytest_goat.gateway.heard import Heard
+from pytest_goat.gateway.recording import EVERY, RecordingFile, Take, read_recording
+from pytest_goat.gateway.scrub import Person
+from pytest_goat.gateway.taking import NoTake, make_take
+from pytest_goat.redact import Redactor
+from pytest_goat.result import Status
+from pytest_goat.settings import MODELLESS, Settings
+from pytest_goat.store.folder import write_whole
+from pytest_goat.task import Trial
+from pytest_goat.trial import TrialOutput
+
+_LISTED = 5
+
+
+class Recorder:
+    """Writes the recordings of one process. Several may write into the same folder, even into one file."""
+
+    def __init__(self, settings: Settings, run_id: str, redactor: Redactor) -> None:
+        self._settings, self._run_id, self._redactor = settings, run_id, redactor
+        self._folder = Path.cwd() / (settings.record or "")
+        self._person = Person.here()
+        self._problems: list[str] = []
+
+    def check(self, trials: Sequence[Trial]) -> None:
+        """Find out, before any trial, whether all of `trials` can be recorded. Raises `UserError`."""
+        if self._settings.agent in MODELLESS:
+            raise UserError(
+                f"--goat-record: agent {self._settings.agent} asks no model. Leave one of them out."
+            )
+        tasks: dict[str, str] = {}
+        for trial in trials:
+            task, file = trial.task, _file_of(trial)
+            if Path(task.id).name != task.id:
+                raise UserError(f"--goat-record: {trial.node_id}: its id is no file name. Give it another.")
+            if tasks.setdefault(task.id, file) != file:
+                raise UserError(
+                    f"--goat-record: {tasks[task.id]} and {file} both have a task '{task.id}'.\n"
+                    "  Record them one at a time, each in a folder of its own."
+                )
+            self._check_suite(trial)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--goat-record: {self._folder}: {error.strerror}. Choose another.") from None
+
+    def _check_suite(self, trial: Trial) -> None:
+        """`replay:DIR` looks below the suite first: what is there would be served instead."""
+        suite = trial.task.suite
+        own = suite.root / (self._settings.record or "") if suite else self._folder
+        if suite and own.is_dir() and own.resolve() != self._folder.resolve():
+            raise UserError(
+                f"--goat-record: {suite.name} has a folder of that name, which replay would look into.\n"
+                '  Choose another, or give this one whole, as in --goat-record "$PWD/DIR".'
+            )
+
+    def keep(self, output: TrialOutput) -> None:
+        """Record a trial that has ended. Raises `OSError`."""
+        if output.result.status is Status.ERROR:
+            return
+        self._write(self._folder, output.trial, output.heard)
+        if output.judged:
+            judge = self._folder.with_name(f"{self._folder.name}-judge")
+            self._write(judge, output.trial, output.judged)
+
+    @property
+    def warning(self) -> str:
+        """What could not be recorded of trials that could have been; "" when all was."""
+        more = len(self._problems) - _LISTED
+        listed = [*self._problems[:_LISTED], *([f"... and {more} more"] if more > 0 else [])]
+        return "not recorded: " + "; ".join(listed) if listed else ""
+
+    def _write(self, folder: Path, trial: Trial, heard: Sequence[Heard]) -> None:
+        ids = {self._run_id: "run-id", trial.id: "trial-id"}
+        try:
+            take = make_take(heard, self._redactor, self._person, ids)
+        except NoTake as problem:
+            self._problems.append(f"{trial.node_id}: {problem}")
+            return
+        if len(self._settings.labels) > 1:
+            folder /= re.sub(r"[^\w.+-]+", "-", trial.model)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone_in(folder):
+            self._add(folder / f"{trial.task.id}.yaml", trial, take)
+
+    def _add(self, path: Path, trial: Trial, take: Take) -> None:
+        from pytest_goat.gateway.recording_text import to_yaml  # loads YAML
+
+        recorded = {"run": self._run_id, "task": _file_of(trial), "model": trial.model}
+        recorded["agent"] = self._settings.agent
+        takes = {trial.epoch if self._settings.epochs > 1 else EVERY: take}
+        before = _read(path)
+        if before is not None and before.recorded.get("run") == self._run_id:
+            if before.recorded != recorded:
+                self._problems.append(
+                    f"{trial.node_id}: {before.recorded['task']} has a task of that id, too"
+                )
+                return
+            takes = {**before.takes, **takes}
+        write_whole(path, to_yaml(RecordingFile(takes, recorded)).encode())
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other recorders out of `folder`, in this process and in others."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _read(path: Path) -> RecordingFile | None:
+    """The recording that is there; None where there is none, or what is there is none."""
+    try:
+        return read_recording(path)
+    except TaskError:
+        return None
+
+
+def _file_of(trial: Trial) -> str:
+    """The file with its task, relative to pytest's rootdir."""
+    return trial.node_id.partition("::")[0]
