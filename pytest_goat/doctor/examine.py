@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_goat.doctor.cloud import Cloud
 from pytest_goat.doctor.finding import Answer, Finding, Probe, look_at, ok, skipped
 from pytest_goat.doctor.local import Local
-from pytest_goat.doctor.trace import TraceProbe
+from pytest_goat.doctor.trace import trace_probe
 from pytest_goat.environ import read_environ
 from pytest_goat.gateway.replay import is_replay
 from pytest_goat.rig import Ground, backend_name, make_rig, preflight
@@ -37,7 +37,7 @@ def examine(settings: Settings, scratch: Path, say: Callable[[str], object]) -> 
         [
             *cloud.way(),
             Probe("model", lambda: _model(ground), _MODEL, "gateway" if on_modal and settings.model else ""),
-            TraceProbe(ground.environ).probe(),
+            trace_probe(ground.environ),
             *cloud.keeping(),
             *local.probes(),
         ]

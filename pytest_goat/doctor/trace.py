@@ -31,40 +31,32 @@ _MOST = 1 << 20
 _TRIAL = "doctor"
 
 
-class TraceProbe:
-    """`environ` names the receiver."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._receiver = receiver(environ)
-
-    def probe(self) -> Probe:
-        return Probe("trace", self._look, SENT_WITHIN + SHOWN_WITHIN + 4 * _ONE)
-
-    def _look(self) -> Answer:
-        if self._receiver is None:
-            return skipped(
-                "nothing receives traces, and no run needs them",
-                "Set LANGFUSE_HOST, LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, "
-                "or OTEL_EXPORTER_OTLP_ENDPOINT.",
-            )
-        run_id = new_run_id()
-        try:
-            problem = _send(self._receiver, run_id)
-        except ModuleNotFoundError:
-            words, _, mend = INSTALL.partition(": ")
-            return missing(words, mend)
-        if not self._receiver.host:
-            where = self._receiver.endpoint
-            if problem:
-                return missing(problem, f"Does {where} take OTLP over HTTP? See OTEL_EXPORTER_OTLP_HEADERS.")
-            return ok(f"{where} took one; only its own pages show whether it is kept")
-        if problem:
-            return missing(problem, _why_refused(self._receiver))
-        return _found_back(self._receiver, run_id)
+def trace_probe(environ: Mapping[str, str]) -> Probe:
+    """Looks at the receiver that `environ` names."""
+    return Probe("trace", lambda: _look(receiver(environ)), SENT_WITHIN + SHOWN_WITHIN + 4 * _ONE)
 
 
-def _send(to: Receiver, run_id: str) -> str:
-    """What went wrong; "" when it was taken."""
+def _look(to: Receiver | None) -> Answer:
+    if to is None:
+        return skipped(
+            "nothing receives traces, and no run needs them",
+            "Set LANGFUSE_HOST, LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, or OTEL_EXPORTER_OTLP_ENDPOINT.",
+        )
+    run_id = new_run_id()
+    try:
+        taken = _send(to, run_id)
+    except ModuleNotFoundError:
+        words, _, mend = INSTALL.partition(": ")
+        return missing(words, mend)
+    if not taken:
+        return missing(f"{to.host or to.endpoint} did not take one", _why_refused(to))
+    if not to.host:
+        return ok(f"{to.endpoint} took one; only its own pages show whether it is kept")
+    return _found_back(to, run_id)
+
+
+def _send(to: Receiver, run_id: str) -> bool:
+    """Whether it was taken."""
     from pytest_goat.traces.sender import TraceSender
     from pytest_goat.traces.spans import Traced
 
@@ -82,7 +74,7 @@ def _send(to: Receiver, run_id: str) -> str:
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     sender.send(result, Traced(run_id, "Does this trace arrive?"))
-    return sender.close(SENT_WITHIN)
+    return not sender.close(SENT_WITHIN)
 
 
 def _found_back(to: Receiver, run_id: str) -> Answer:
@@ -110,6 +102,8 @@ def _is_shown(to: Receiver, trace: str) -> bool:
 
 
 def _why_refused(to: Receiver) -> str:
+    if not to.host:
+        return "Does it answer, take OTLP over HTTP, and want OTEL_EXPORTER_OTLP_HEADERS?"
     status, _ = _get(to, "/api/public/projects")
     if status in (401, 403):
         return "It refuses LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY: take those of a project there."

@@ -194,7 +194,7 @@ def test_a_token_that_is_refused(empty: Place, tmp_path: Path) -> None:
 def test_a_modal_that_does_not_answer(empty: Place, tmp_path: Path) -> None:
     began = time.monotonic()
     told = ask(empty, tmp_path, MODAL_SERVER_URL="http://127.0.0.1:9")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30  # 11 on an idle machine; the SDK alone takes 56
     assert told.code == 1
     assert told.findings["token"][0] == "missing"
     assert "http://127.0.0.1:9 does not answer" in told.findings["token"][1]

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_goat.doctor import trace
 from pytest_goat.doctor.finding import Finding, State, look_at
-from pytest_goat.doctor.trace import TraceProbe
+from pytest_goat.doctor.trace import trace_probe
 from tests.traces.recorder import BASIC, SECRET, Recorder, recorder
 
 
@@ -28,7 +28,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(environ: dict[str, str]) -> Finding:
-    (finding,) = look_at([TraceProbe(environ).probe()])
+    (finding,) = look_at([trace_probe(environ)])
     return finding
 
 

@@ -132,8 +132,13 @@ async def _alive(environment: str, tags: Mapping[str, str]) -> list[tuple[Sandbo
     connection = await connect(environment)
     try:
         app = await modal.App.lookup.aio(
-            names.SANDBOX_APP, client=connection.client, environment_name=environment, create_if_missing=True
+            names.SANDBOX_APP, client=connection.client, environment_name=environment
         )
+    except modal.exception.NotFoundError:
+        return []  # no sandbox was ever made
+    except Exception as error:
+        raise user_error(error, "looking for sandboxes") from error
+    try:
         boxes = await _list(app.app_id or "", tags)
         told = await asyncio.gather(
             *(within(box.get_tags.aio(), LIST_WITHIN, "reading a sandbox's tags") for box in boxes)
