@@ -14,10 +14,14 @@ def the_run(folder: Path) -> Path:
     return run.parent
 
 
+def all_trials(folder: Path) -> list[dict[str, Any]]:
+    """The stored trials of the one run in `folder`."""
+    return [json.loads(path.read_text()) for path in the_run(folder).glob("trials/*.json")]
+
+
 def stored_trials(folder: Path) -> dict[str, dict[str, Any]]:
-    """The stored trials of the one run in `folder`, by task id."""
-    trials = (json.loads(path.read_text()) for path in the_run(folder).glob("trials/*.json"))
-    return {trial["task_id"]: trial for trial in trials}
+    """The same by task id."""
+    return {trial["task_id"]: trial for trial in all_trials(folder)}
 
 
 def junit_outcomes(path: Path) -> dict[str, str]:

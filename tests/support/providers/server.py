@@ -36,8 +36,10 @@ class Call:
 
     asked: Asked
     path: str
+    reply: Reply
+    """As the script has it."""
     tokens: Tokens | None
-    """None: it got an error."""
+    """None: it got an error, or an answer that does not tell."""
 
     @property
     def provider(self) -> str:
@@ -117,7 +119,7 @@ class Providers:
             if asked.provider == "anthropic":  # which tells of no reasoning
                 tokens = replace(tokens, reasoning=0)
             reply = self._reply(asked)
-            self.calls.append(Call(asked, path, tokens if isinstance(reply, Answer) else None))
+            self.calls.append(Call(asked, path, reply, tokens if _tells(reply) else None))
         if isinstance(reply, Answer):
             calls = [replace(call, id=call.id or f"call_{number}_{i}") for i, call in enumerate(reply.tools)]
             reply = replace(reply, tools=tuple[ToolCall, ...](calls))
@@ -224,6 +226,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
+
+
+def _tells(reply: Reply) -> bool:
+    """Whether the caller hears what the call is charged for."""
+    if not isinstance(reply, Answer) or reply.usage is None:
+        return False
+    return reply.cut_after is None and reply.hang_after is None
 
 
 def _read(path: str, headers: dict[str, str], body: bytes) -> Asked | None:
