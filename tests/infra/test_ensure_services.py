@@ -12,6 +12,8 @@ ELSEWHERE = {"LANGFUSE_HOST": "https://langfuse.example"}
 """So that the gateway alone is deployed."""
 
 ENSURE = "services.ensure_services"
+STARTUP = 80.0
+"""Seconds: less than a call may take here, so that what is wrong is said."""
 
 OWN_ROW = """
 mine:
@@ -24,7 +26,9 @@ mine:
 
 
 def ensure(place: Place, folder: Path, mode: str = "auto", **arguments: Any) -> Outcome:
-    return call(place, ENSURE, ELSEWHERE, mode=mode, log=folder / "deploy.log", **arguments)
+    return call(
+        place, ENSURE, ELSEWHERE, mode=mode, log=folder / "deploy.log", **{"startup": STARTUP} | arguments
+    )
 
 
 def health(url: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import site
 import sys
 import urllib.error
@@ -18,6 +19,8 @@ from tests.support.modal import ROOT, modal_server
 
 MODEL = "llama-3.1-8b-local"
 APP = f"goat-vllm-{MODEL}"
+STARTUP = 80.0
+"""Seconds: less than a call may take here, so that what is wrong is said."""
 KEY = SECRETS["goat-litellm"]["VLLM_API_KEY"]
 
 OPEN_SANDBOX = """
@@ -44,7 +47,7 @@ def place_with_vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]
         patch.setattr(sys, "executable", str(python))
         with modal_server() as server:
             patch.undo()
-            yield Place(server, "goat")
+            yield Place(server, f"goat-{os.getpid()}")
 
 
 @pytest.fixture
@@ -56,9 +59,8 @@ def place(place_with_vllm: Place) -> Iterator[Place]:
 
 
 def ensure(place: Place, folder: Path, mode: str = "auto", **arguments: Any) -> Outcome:
-    return call(
-        place, "vllm.ensure_vllm", mode=mode, log=folder / "deploy.log", **{"model": MODEL} | arguments
-    )
+    given = {"model": MODEL, "startup": STARTUP, **arguments}
+    return call(place, "vllm.ensure_vllm", mode=mode, log=folder / "deploy.log", **given)
 
 
 def ask(url: str, path: str, key: str) -> tuple[int, Any]:
@@ -121,25 +123,27 @@ def test_a_model_that_does_not_wake_up_says_where_its_log_is(place: Place, tmp_p
     place.end_containers()
     problem = ensure(place, tmp_path, startup=0.1).problem()
     assert f"{MODEL} is not ready after 0.1 s" in problem
-    assert f"modal app logs {APP} --env goat" in problem
+    assert f"modal app logs {APP} --env {place.environment}" in problem
 
 
 def test_never_says_what_to_type(place: Place, tmp_path: Path) -> None:
     problem = ensure(place, tmp_path, "never").problem()
-    assert f"GOAT_VLLM_MODEL={MODEL} modal deploy {ROOT}/infra/vllm.py --env goat" in problem
+    assert f"GOAT_VLLM_MODEL={MODEL} modal deploy {ROOT}/infra/vllm.py --env {place.environment}" in problem
     assert place.deploys() == 0
 
 
 def test_a_secret_without_the_key_is_refused(place: Place, tmp_path: Path) -> None:
-    code, said = modal_cli(place, "secret", "delete", "goat-huggingface", "--env", "goat", "--yes")
+    code, said = modal_cli(place, "secret", "delete", "goat-huggingface", "--env", place.environment, "--yes")
     assert code == 0, said
     problem = ensure(place, tmp_path).problem()
     assert "goat-huggingface" in problem
-    assert "python infra/setup.py --env goat" in problem
+    assert f"python infra/setup.py --env {place.environment}" in problem
 
 
 def test_a_row_that_vllm_does_not_serve_is_refused_at_deploy(place: Place) -> None:
-    code, said = modal_cli(place, "deploy", "infra/vllm.py", "--env", "goat", GOAT_VLLM_MODEL="gpt-5-mini")
+    code, said = modal_cli(
+        place, "deploy", "infra/vllm.py", "--env", place.environment, GOAT_VLLM_MODEL="gpt-5-mini"
+    )
     assert code == 1
     assert said.splitlines()[-1].startswith("error: gpt-5-mini is served by azure, not by vLLM")
     assert place.deploys() == 0
@@ -147,15 +151,15 @@ def test_a_row_that_vllm_does_not_serve_is_refused_at_deploy(place: Place) -> No
 
 def test_teardown_stops_all_and_may_be_run_again(place: Place, tmp_path: Path) -> None:
     ensure(place, tmp_path).url()
-    run_python(place, OPEN_SANDBOX, "goat")
+    run_python(place, OPEN_SANDBOX, place.environment)
     assert len(place.server.live()) == 1
     first = call(place, "teardown.teardown").said
     assert f"stopped {APP}, with all its containers and sandboxes" in first
     assert "stopped goat-sandbox, with all its containers and sandboxes" in first
-    assert "  modal secret delete goat-litellm --env goat" in first
-    assert "  modal volume delete goat-model-cache --env goat" in first
+    assert f"  modal secret delete goat-litellm --env {place.environment}" in first
+    assert f"  modal volume delete goat-model-cache --env {place.environment}" in first
     assert place.server.ask("containers") == []
     assert place.server.live() == []
     again = call(place, "teardown.teardown").said
-    assert again[0] == "nothing of pytest-goat runs in the Modal environment goat"
+    assert again[0] == f"nothing of pytest-goat runs in the Modal environment {place.environment}"
     assert again[1:] == first[-len(again) + 1 :]

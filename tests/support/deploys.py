@@ -86,7 +86,7 @@ class Call:
         self._process = _start(place, [sys.executable, "-c", CALL, *words], environ)
 
     def outcome(self) -> Outcome:
-        output, errors = self._process.communicate(timeout=TIMEOUT)
+        output, errors = _finish(self._process)
         assert self._process.returncode == 0, errors
         return Outcome(**json.loads(output.splitlines()[-1]))
 
@@ -99,7 +99,7 @@ def call(place: Place, name: str, environ: Mapping[str, str] | None = None, **ar
 def modal_cli(place: Place, *arguments: str, **environ: str) -> tuple[int, str]:
     """Run the real `modal` program; its exit code, and all that it said."""
     process = _start(place, [sys.executable, "-P", "-m", "modal", *arguments], {"COLUMNS": "200", **environ})
-    output, errors = process.communicate(timeout=TIMEOUT)
+    output, errors = _finish(process)
     return process.returncode, output + errors
 
 
@@ -111,7 +111,7 @@ def make_environment(place: Place, secrets: Mapping[str, Mapping[str, str]]) -> 
 def run_python(place: Place, program: str, *arguments: str) -> None:
     """Run a program that uses the SDK, and is to succeed."""
     process = _start(place, [sys.executable, "-c", program, *arguments], {})
-    _, errors = process.communicate(timeout=TIMEOUT)
+    _, errors = _finish(process)
     assert process.returncode == 0, errors
 
 
@@ -124,3 +124,11 @@ def _start(place: Place, command: list[str], environ: Mapping[str, str]) -> subp
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def _finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it wrote to stdout and stderr, when it has ended, or was ended because it took too long."""
+    try:
+        return process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
