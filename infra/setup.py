@@ -129,6 +129,9 @@ class Setup:
         known = self._look()
         for name, variables in wanted().items():
             self._secret(name, variables, exists=name in known)
+        if known:
+            print("\nContainers that run keep the old values until:", end=" ")
+            print(f"modal app rollover {names.SERVICES_APP} --env {self._environment}")
         print("\nNext: modal deploy infra/services.py --env", self._environment)
 
     def _look(self) -> set[str]:
