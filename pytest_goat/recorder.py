@@ -13,8 +13,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
+from pytest_goat.collect.suites import IGNORED_FOLDERS
 from pytest_goat.errors import TaskError, UserError
 from pytest_goat.gateway.heard import Heard
 from pytest_goat.gateway.recording import EVERY, RecordingFile, Take, read_recording
@@ -24,7 +26,7 @@ from pytest_goat.redact import Redactor
 from pytest_goat.result import Status
 from pytest_goat.settings import MODELLESS, Settings
 from pytest_goat.store.folder import write_whole
-from pytest_goat.task import Trial
+from pytest_goat.task import Suite, Trial
 from pytest_goat.trial import TrialOutput
 
 _LISTED = 5
@@ -55,21 +57,27 @@ class Recorder:
                     f"--goat-record: {tasks[task.id]} and {file} both have a task '{task.id}'.\n"
                     "  Record them one at a time, each in a folder of its own."
                 )
-            self._check_suite(trial)
+            if task.suite is not None:
+                self._check_suite(task.suite)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--goat-record: {self._folder}: {error.strerror}. Choose another.") from None
 
-    def _check_suite(self, trial: Trial) -> None:
-        """`replay:DIR` looks below the suite first: what is there would be served instead."""
-        suite = trial.task.suite
-        own = suite.root / (self._settings.record or "") if suite else self._folder
-        if suite and own.is_dir() and own.resolve() != self._folder.resolve():
+    def _check_suite(self, suite: Suite) -> None:
+        own, folder = suite.root / (self._settings.record or ""), self._folder.resolve()
+        if own.is_dir() and own.resolve() != folder:
             raise UserError(
                 f"--goat-record: {suite.name} has a folder of that name, which replay would look into.\n"
                 '  Choose another, or give this one whole, as in --goat-record "$PWD/DIR".'
             )
+        if folder.is_relative_to(root := suite.root.resolve()):
+            parts = folder.relative_to(root).parts
+            if not any(fnmatch(part, pattern) for part in parts for pattern in IGNORED_FOLDERS):
+                raise UserError(
+                    f"--goat-record: below {suite.name} recordings would be taken for prompt files.\n"
+                    "  Choose a folder whose name begins with `replay`, or one outside."
+                )
 
     def keep(self, output: TrialOutput) -> None:
         """Record a trial that has ended. Raises `OSError`."""

@@ -27,6 +27,10 @@ _SPECIAL = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\uff
 """What only quotes can hold, escaped: YAML takes it for the end of a line, or forbids it."""
 
 
+class _Turn(dict[str, Any]):
+    """Stands in lines of its own, however short it is."""
+
+
 def content_of(take: Take) -> dict[str, Any]:
     """A take as a recording has it; `recording.take_of` reads the same one from it."""
     content: dict[str, Any] = {}
@@ -50,14 +54,15 @@ def to_yaml(recording: RecordingFile) -> str:
     return text
 
 
-def _turn(turn: Turn) -> dict[str, Any]:
-    content: dict[str, Any] = {}
+def _turn(turn: Turn) -> _Turn:
+    content = _Turn()
     if turn.asked is not None:
         asked = turn.asked
         content["asked"] = {"answers": asked.answers, "opening": asked.opening, "last": asked.last}
     if turn.error:
         status, message = turn.error
-        return {**content, "error": {"status": status, "message": message}}
+        content["error"] = {"status": status, "message": message}
+        return content
     if turn.reasoning:
         content["reasoning"] = turn.reasoning
     if turn.text or not (turn.reasoning or turn.tools):
@@ -105,7 +110,9 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 def _mapping(dumper: yaml.SafeDumper, mapping: Mapping[Any, Any]) -> yaml.Node:
-    flat = not any(isinstance(value, dict | list) or "\n" in str(value) for value in mapping.values())
+    flat = not isinstance(mapping, _Turn) and not any(
+        isinstance(value, dict | list) or "\n" in str(value) for value in mapping.values()
+    )
     short = sum(len(str(key)) + len(str(value)) + 4 for key, value in mapping.items()) <= _SHORT
     return dumper.represent_mapping(
         "tag:yaml.org,2002:map", mapping.items(), flow_style=not mapping or (flat and short)
@@ -119,3 +126,4 @@ def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 _Dumper.add_representer(str, _text)
 _Dumper.add_representer(dict, _mapping)
+_Dumper.add_representer(_Turn, _mapping)

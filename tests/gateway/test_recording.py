@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from pytest_goat.errors import TaskError
 from pytest_goat.gateway.base import Usage
-from pytest_goat.gateway.recording import EVERY, Take, ToolCall, Turn, read_recording
+from pytest_goat.gateway.recording import (
+    EVERY,
+    Asked,
+    RecordingFile,
+    Take,
+    ToolCall,
+    Turn,
+    read_recording,
+    take_of,
+)
+from pytest_goat.gateway.recording_text import content_of, to_yaml
 
 GOOD = """\
 turns:
@@ -58,7 +68,7 @@ WRONG: dict[str, tuple[str, int, str, str]] = {
     "list": ("- text: a\n", 1, "", "must be a mapping"),
     "no turns": ("turns: []\n", 1, "turns", "list of at least one turn"),
     "none given": ("{}", 1, "turns", "list of at least one turn"),
-    "key at the top": ("turns: [{text: a}]\nmodel: x\n", 2, "model", "Known here: turns"),
+    "key at the top": ("turns: [{text: a}]\nmodel: x\n", 2, "model", "Known here: turns, takes"),
     "turn is text": ("turns:\n  - hello\n", 2, "turns[0]", "must be a mapping"),
     "near miss": ("turns:\n  - text: a\n  - txet: a\n", 3, "turns[1].txet", "Did you mean `text`?"),
     "nothing said": ("turns:\n  - text: a\n  - {usage: {}}\n", 3, "turns[1]", "says nothing"),
@@ -110,6 +120,42 @@ WRONG: dict[str, tuple[str, int, str, str]] = {
     "error and text": ("turns:\n- error: {status: 429}\n  text: a\n", 2, "turns[0]", "stands alone"),
     "error is text": ("turns:\n- error: oh\n", 2, "turns[0].error", "must be a mapping"),
     "status": ("turns:\n- error: {status: 200}\n", 2, "turns[0].error.status", "from 400 to 599"),
+    "takes is empty": ("takes: []\n", 1, "takes", "at least one take"),
+    "take without turns": ("takes:\n- epoch: 1\n", 2, "takes[0].turns", "at least one turn"),
+    "no epoch": ("takes:\n- turns: [{text: a}]\n", 2, "takes[0].epoch", "1 or more"),
+    "epoch 0": ("takes:\n- {epoch: 0, turns: [{text: a}]}\n", 2, "takes[0].epoch", "1 or more"),
+    "epoch twice": (
+        "takes:\n- {epoch: 1, turns: [{text: a}]}\n- {epoch: 1, turns: [{text: b}]}\n",
+        3,
+        "takes[1].epoch",
+        "has a take already",
+    ),
+    "takes and turns": (
+        "takes: [{epoch: 1, turns: [{text: a}]}]\nturns: [{text: a}]\n",
+        2,
+        "turns",
+        "beside `takes`",
+    ),
+    "a turn of a take": (
+        "takes:\n- epoch: 1\n  turns:\n  - txet: a\n",
+        4,
+        "takes[0].turns[0].txet",
+        "Did you mean `text`?",
+    ),
+    "no workspace": ('turns: [{text: a}]\nworkdir: ""\n', 2, "workdir", "must not be empty"),
+    "recorded is text": ("turns: [{text: a}]\nrecorded: today\n", 2, "recorded", "must be a mapping"),
+    "asked of some": (
+        "turns:\n- text: a\n- {text: b, asked: {answers: 0, opening: x, last: y}}\n",
+        3,
+        "turns[1]",
+        "differs from the first",
+    ),
+    "asked without number": (
+        "turns:\n- text: a\n  asked: {opening: x, last: y}\n",
+        3,
+        "turns[0].asked.answers",
+        "0 or more",
+    ),
     "no YAML": ("turns:\n  - text: 'a\n", 3, "", "is not YAML"),
     "no such tag": ("turns: !!python/object:os.system {}\n", 1, "", "is not YAML"),
     "contains itself": ("turns:\n- tools:\n  - Bash: &a {x: *a}\n", 0, "", "contains itself"),
@@ -180,3 +226,87 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes, suffix: str)
     path.write_bytes(data)
     with pytest.raises(TaskError):
         read_recording(path)
+
+
+NASTY = st.text("ab \n\t-#:'\"{}[]|>%@!&*?,\r\x85\u2028\ufeff0", max_size=25)
+TEXT = NASTY | st.text(st.characters(exclude_categories=["Cs"]), max_size=25)
+WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    max_leaves=6,
+)
+TOOL = st.builds(ToolCall, TEXT, st.dictionaries(TEXT, JSON, max_size=2)) | st.builds(
+    ToolCall, TEXT, st.just({}), WORD
+)
+ASKED = st.builds(Asked, st.integers(0, 99), WORD, WORD)
+
+
+@st.composite
+def takes(draw: st.DrawFn) -> Take:
+    asked = draw(st.booleans())
+    fields = {"asked": ASKED if asked else st.none()}
+    said = st.builds(
+        Turn,
+        text=TEXT,
+        reasoning=TEXT,
+        tools=st.lists(TOOL, max_size=2).map(tuple),
+        finish_reason=WORD,
+        usage=st.none() | st.just(Usage(1, 2, 3, 4)),
+        **fields,
+    )
+    failed = st.builds(Turn, error=st.tuples(st.integers(400, 599), TEXT), **fields)
+    turns = draw(st.lists(said | failed, min_size=1, max_size=3))
+    return Take(tuple(turns), draw(st.just("{workdir}") | WORD), draw(st.just("") | WORD))
+
+
+FILES = st.builds(
+    RecordingFile,
+    takes().map(lambda take: {EVERY: take})
+    | st.dictionaries(st.integers(1, 9), takes(), min_size=1, max_size=2),
+    st.dictionaries(WORD, TEXT, max_size=2),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(FILES)
+def test_what_is_written_is_read_as_it_was(tmp_path: Path, file: RecordingFile) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(to_yaml(file), encoding="utf-8", newline="")
+    assert read_recording(path) == file
+    for take in file.takes.values():
+        assert take_of(json.loads(json.dumps(content_of(take))), "sent") == take
+
+
+PLEASANT = """\
+recorded: {model: gpt-5-mini}
+takes:
+  - epoch: 1
+    turns:
+      - text: I'll write it.
+        tools:
+          - Write:
+              file_path: '{workdir}/main.go'
+              content: |
+                func main() {
+                \tprintln("hi")
+
+                }
+          - Bash: {command: go run ., timeout: 5}
+        usage: {prompt_tokens: 900, completion_tokens: 40}
+  - epoch: 3
+    workdir: <workdir>
+    turns:
+      - text: Done, as {workdir} says.
+"""
+
+
+def test_it_is_written_to_be_read_by_people() -> None:
+    code = 'func main() {\n\tprintln("hi")\n\n}\n'
+    tools = (
+        ToolCall("Write", {"file_path": "{workdir}/main.go", "content": code}),
+        ToolCall("Bash", {"command": "go run .", "timeout": 5}),
+    )
+    first = Take((Turn("I'll write it.", tools, Usage(900, 0, 40), "tool_calls"),))
+    third = Take((Turn("Done, as {workdir} says."),), "<workdir>")
+    assert to_yaml(RecordingFile({3: third, 1: first}, {"model": "gpt-5-mini"})) == PLEASANT
