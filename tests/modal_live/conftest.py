@@ -7,10 +7,6 @@ import pytest
 MARKER = "modal_live"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"{MARKER}: on the real Modal, with the user's own tokens")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if MARKER in config.option.markexpr:
         return
