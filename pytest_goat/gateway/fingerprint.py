@@ -33,31 +33,26 @@ _CHANGING = re.compile(
 )
 
 
-def fingerprint(content: Mapping[str, Any], workdir: str) -> Asked:
-    """What tells this request, the JSON of a chat completion, from others of its trial.
-
-    `workdir`: the trial's workspace, which stands for itself wherever it is; "" when it is not known.
-    """
+def fingerprint(content: Mapping[str, Any]) -> Asked:
+    """What tells this request, the JSON of a chat completion, from others of its trial."""
     messages = [message for message in _list(content.get("messages")) if isinstance(message, dict)]
     answers = sum(1 for message in messages if message.get("role") == "assistant")
     user = next((message for message in messages if message.get("role") == "user"), {})
     system = next((message for message in messages if message.get("role") in ("system", "developer")), {})
     opening = (
         *sorted(map(_tool_name, _list(content.get("tools")))),
-        masked(_text(system), workdir)[:_SYSTEM],
-        masked(_text(user), workdir),
+        masked(_text(system))[:_SYSTEM],
+        masked(_text(user)),
     )
     last = messages[-1] if messages else {}
     role = re.sub(r"\W", "", str(last.get("role", ""))) or "none"
-    return Asked(answers, _digest("\0".join(opening)), f"{role}-{_digest(masked(_text(last), workdir))}")
+    return Asked(answers, _digest("\0".join(opening)), f"{role}-{_digest(masked(_text(last)))}")
 
 
-def masked(text: str, workdir: str = "") -> str:
+def masked(text: str) -> str:
     """`text` without what changes from run to run."""
     if len(text) > 2 * _ENDS:
         text = f"{text[:_ENDS]} {text[-_ENDS:]}"
-    if workdir:
-        text = text.replace(workdir, "/w")
     return " ".join(_CHANGING.sub("#", text).split())
 
 

@@ -126,7 +126,7 @@ def heard(request: ModelRequest, words: Words, error: ProviderError | None, call
     """What was answered to `request`: `words`, or the `error`; `call` tells how it went."""
     how = How.CUT if call.hung_up else How.FAILED if call.cause else How.WHOLE
     turn = Turn(error=_error(error, call)) if how is How.FAILED else words.turn(call, how)
-    asked = fingerprint(request.content, request.workdir)
+    asked = fingerprint(request.content)
     return Heard(asked, how, turn, request.workdir, words.problem)
 
 

@@ -25,7 +25,7 @@ def answers_to(take: Take, request: ModelRequest) -> tuple[Turn, ...]:
     """
     if take.turns[0].asked is None:
         return take.turns[request.turn - 1 : request.turn]
-    asked = fingerprint(request.content, request.workdir)
+    asked = fingerprint(request.content)
     for alike in _LIKENESSES:
         found = tuple(
             turn

@@ -62,24 +62,24 @@ def test_a_fingerprint_stays_the_same_in_another_run(output: str, workdir: str) 
 
     content = asks(answers=2, last=moved(output))
     content["messages"][0]["content"] = moved(SYSTEM.replace("2026-11-24", "2027-01-02"))
-    assert fingerprint(content, workdir) == fingerprint(asks(answers=2), "/workspace")
+    assert fingerprint(content) == fingerprint(asks(answers=2))
 
 
 def test_fingerprints_tell_requests_apart() -> None:
     several = [asks(), asks(answers=1), asks(answers=1, last="no such file"), summarize(1), title()]
-    prints = {fingerprint(content, "/workspace") for content in several}
+    prints = {fingerprint(content) for content in several}
     assert len(prints) == len(several)
-    assert [fingerprint(content, "").answers for content in several] == [0, 1, 1, 1, 0]
+    assert [fingerprint(content).answers for content in several] == [0, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("content", [{}, {"messages": 1}, {"messages": [1, {"role": 2, "content": [3]}]}])
 def test_any_request_has_one(content: dict[str, Any]) -> None:
-    assert fingerprint(content, "").answers == 0
+    assert fingerprint(content).answers == 0
 
 
 def served(folder: Path, turns: list[tuple[dict[str, Any], str]], *requests: dict[str, Any]) -> list[str]:
     """What `requests` of one trial get from a recording of (request, answer)."""
-    take = Take(tuple(Turn(text, asked=fingerprint(content, "/workspace")) for content, text in turns))
+    take = Take(tuple(Turn(text, asked=fingerprint(content)) for content, text in turns))
     (folder / "replay").mkdir(exist_ok=True)
     (folder / "replay" / "task.yaml").write_text(to_yaml(RecordingFile({EVERY: take})))
 

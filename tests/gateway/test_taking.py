@@ -86,7 +86,8 @@ def test_an_answer_streamed_and_not(stream: bool) -> None:
 
 
 def test_only_what_the_agent_got_in_the_end_is_recorded() -> None:
-    seen = heard([Status(503), Answer("one"), Answer("two")], request(), request(), request(turn=2))
+    replies: list[Reply] = [Status(503), Answer("one"), Status(503), Answer("two")]
+    seen = heard(replies, request(), request(), request(), request(turn=2))
     assert [turn.text for turn in take_of(seen).turns] == ["one", "two"]
 
 
