@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 STOP_DEADLINE = 10.0
 """Seconds within which `stop` ends trials and sandboxes."""
+CUT_DEADLINE = 1.0
+"""Seconds for what is cut off after that."""
 
 Keep = Callable[[TrialOutput], TrialResult]
 """Stores a finished trial, and gives what was stored; called in a thread, before anyone hears of it."""
@@ -57,11 +59,15 @@ class Scheduler:
         if not self._thread.is_alive():
             self._loop.close()
             return
+        ending = asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
         try:
-            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result(STOP_DEADLINE)
+            ending.result(STOP_DEADLINE)
+        except (TimeoutError, KeyboardInterrupt):
+            pass  # nobody wants to wait longer; what is left then, the backend tells
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            _cut_off(self._loop)
             self._loop.close()
 
     async def _run(self, trial: Trial) -> TrialResult:
@@ -82,3 +88,12 @@ class Scheduler:
         await self._rig.backend.stop()
         await self._rig.gateway.stop()
         await self._loop.shutdown_default_executor()
+
+
+def _cut_off(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is not done: without its loop it would be told as an error."""
+    if tasks := asyncio.all_tasks(loop):
+        loop.set_exception_handler(lambda loop, context: None)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=CUT_DEADLINE))

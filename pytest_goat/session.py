@@ -185,9 +185,12 @@ class GoatSession:
 
     def close(self) -> None:
         """End trials that still run, their sandboxes, and everything that `start` made."""
-        scheduler, self._scheduler, self._rig = self._scheduler, None, None
+        scheduler, self._scheduler = self._scheduler, None
+        rig, self._rig = self._rig, None
         if scheduler is not None:
             scheduler.stop()
+        if rig is not None and rig.backend.left:
+            self._say(rig.backend.left)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None

@@ -63,6 +63,8 @@ def run_prompt(
         result = scheduler.submit(trial).result()
     finally:
         scheduler.stop()
+        if rig.backend.left:
+            write(f"{rig.backend.left}\n")
     folder.write_summary(summarize([result], run_id=rig.run_id))
     folder.write_record(ended(record))
     if warning := tracing.close():

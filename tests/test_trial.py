@@ -40,7 +40,7 @@ class Sandboxes:
 
     def __init__(self, local: LocalBackend) -> None:
         self._local = local
-        self.name, self.description = local.name, local.description
+        self.name, self.description, self.left = local.name, local.description, local.left
         self.refused = 0
         self.asked = 0
         self.opened: list[LocalSandbox] = []

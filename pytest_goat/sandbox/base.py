@@ -200,3 +200,7 @@ class Backend(Protocol):
 
     async def stop(self) -> None:
         """Close every sandbox still open, and what `start` made."""
+
+    @property
+    def left(self) -> str:
+        """After `stop`: which sandboxes could not be ended, and what ends them; "" when none is left."""

@@ -20,7 +20,7 @@ from pytest_goat.cloud.limiter import CreationLimiter
 from pytest_goat.errors import Cause, SandboxError, UserError
 from pytest_goat.sandbox.base import MB, Mount, SandboxSpec
 from pytest_goat.sandbox.modal.images import Images
-from pytest_goat.sandbox.modal.ledger import RUN_TAG, TRIAL_TAG, WORKER_TAG, Ledger, sweep
+from pytest_goat.sandbox.modal.ledger import RUN_TAG, TRIAL_TAG, WORKER_TAG, Ledger
 from pytest_goat.sandbox.modal.sandbox import Deadlines, ModalSandbox
 from pytest_goat.task import Machine
 
@@ -227,6 +227,15 @@ class ModalBackend:
         if not self._ledger:
             atexit.unregister(self._ledger.end_all_now)
 
+    @property
+    def left(self) -> str:
+        if not self._ledger:
+            return ""
+        return (
+            f"sandboxes that could not be ended in time: {len(self._ledger)}, which end by themselves later; "
+            f"`goat cleanup --run {self._run_id}` ends what is left"
+        )
+
     async def _stop(self) -> None:
         for making in list(self._creating):
             self._cut = True
@@ -242,7 +251,7 @@ class ModalBackend:
         if self._app is None:
             return 0
         tags = {RUN_TAG: self._run_id} | ({WORKER_TAG: worker} if worker else {})
-        return await sweep(self._app.app_id or "", tags, twice=twice)
+        return await self._ledger.sweep(self._app.app_id or "", tags, twice=twice)
 
     def end_all(self) -> None:
         """End every sandbox of this process, from a signal handler too; blocks for a few seconds at most."""

@@ -54,6 +54,27 @@ class Ledger:
         """Terminate all at once."""
         await asyncio.gather(*(self.end(box) for box in list(self._boxes.values())))
 
+    async def sweep(self, app_id: str, tags: Mapping[str, str], *, twice: bool = False) -> int:
+        """End the sandboxes of an app that have all of `tags`, whoever made them; how many there were.
+
+        Looks again after `SETTLE` seconds when something was found, or when `twice` says that some may be in
+        the making. Never raises: what cannot be reached stays here, or ends with its lifetime.
+        """
+        found = await self._sweep(app_id, tags)
+        if found or twice:
+            await asyncio.sleep(SETTLE)
+            found |= await self._sweep(app_id, tags)
+        return len(found)
+
+    async def _sweep(self, app_id: str, tags: Mapping[str, str]) -> set[str]:
+        boxes: list[Sandbox] = []
+        with contextlib.suppress(Exception):
+            boxes = await _list(app_id, tags)
+        for box in boxes:
+            self.add(box)
+        await asyncio.gather(*(self.end(box) for box in boxes))
+        return {box.object_id for box in boxes}
+
     def end_all_now(self) -> None:
         """The same from wherever we are, be it a signal handler or the end of Python, and without a loop."""
         if not self._boxes:
@@ -62,29 +83,6 @@ class Ledger:
         worker = threading.Thread(target=lambda: asyncio.run(self.end_all()), daemon=True)
         worker.start()
         worker.join(self._seconds + 1)
-
-
-async def sweep(app_id: str, tags: Mapping[str, str], *, twice: bool = False) -> int:
-    """End the sandboxes of an app that have all of `tags`, whoever made them; how many there were.
-
-    Looks again after `SETTLE` seconds when something was found, or when `twice` says that some may be in the
-    making. Never raises: what cannot be reached ends with its lifetime.
-    """
-    found = await _sweep(app_id, tags)
-    if found or twice:
-        await asyncio.sleep(SETTLE)
-        found |= await _sweep(app_id, tags)
-    return len(found)
-
-
-async def _sweep(app_id: str, tags: Mapping[str, str]) -> set[str]:
-    ledger = Ledger()
-    with contextlib.suppress(Exception):
-        for box in await _list(app_id, tags):
-            ledger.add(box)
-    found = set(ledger._boxes)
-    await ledger.end_all()
-    return found
 
 
 async def _list(app_id: str, tags: Mapping[str, str]) -> list[Sandbox]:
