@@ -20,7 +20,7 @@ from tests.support.runs import stored_trials, the_run
 
 ENVIRONMENT = "goat"
 TIMEOUT = 60.0
-SOON = 10.0
+SOON = 20.0
 """Seconds within which everything has to be gone after an end before its time."""
 
 _FOREIGN = ("GOAT_", "LANGFUSE_", "LITELLM_", "MODAL_", "OPENAI_", "PYTEST_")
