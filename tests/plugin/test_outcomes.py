@@ -3,20 +3,17 @@ that tells nothing."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from tests.support import silent_agent
 from tests.support.model_server import Answer, Drop, Hang, ModelServer, Raw, Reply, Status, ToolCall
-from tests.support.runs import junit_outcomes, stored_trials, the_run
+from tests.support.runs import assert_nowhere, junit_outcomes, stored_trials, the_run
 from tests.support.suites import hello_task, write_suite
 
 KEY = "sk-canary-5f1c0e77a9b34d21"
@@ -142,15 +139,6 @@ def run_suite(
         f"--goat-agent={agent}",
         *options,
     )
-
-
-def assert_nowhere(secret: str, folder: Path, result: pytest.RunResult) -> None:
-    """No file below `folder`, and nothing that was printed, has the secret in it."""
-    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    files[Path("stdout")] = result.stdout.str().encode()
-    files[Path("stderr")] = result.stderr.str().encode()
-    forms = (secret.encode(), base64.b64encode(secret.encode()), quote(secret, safe="").encode())
-    assert [path for path, data in files.items() if any(form in data for form in forms)] == []
 
 
 both_agents = pytest.mark.parametrize("agent", ["goat-eval", "silent"])
