@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import collect_cost, first_trial, plugin_cost, proxy_cost, trial_cost, worker_speedup
+from bench import collect_cost, first_trial, modal_load, plugin_cost, proxy_cost, trial_cost, worker_speedup
 from bench.base import Options, Row, table
 
 MEASUREMENTS: dict[str, Callable[[Options], Iterator[Row]]] = {
@@ -26,6 +26,7 @@ MEASUREMENTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "start": first_trial.measure,
     "workers": worker_speedup.measure,
     "proxy": proxy_cost.measure,
+    "modal": modal_load.measure,
 }
 
 

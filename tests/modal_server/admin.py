@@ -7,6 +7,7 @@ The names are the parts' `admin_NAME` methods and those of `Admin` here. A wrong
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,10 @@ class Admin:
 
     def admin_set(self, **limits: float) -> None:
         self._state.limits.set(limits)
+
+    def admin_cpu(self) -> float:
+        """Seconds of CPU that this process has taken, without its children."""
+        return time.process_time()
 
 
 def routes(parts: Sequence[object]) -> list[web.RouteDef]:
