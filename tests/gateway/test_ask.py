@@ -45,7 +45,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_text_comes_back_and_the_call_is_recorded() -> None:
     answer, seen = asked([Answer("Very good.")])
     assert answer == "Very good."
-    assert (seen.turns, seen.usage) == (1, Usage(10, 0, 5))
+    assert (seen.turns, seen.usage) == (1, Usage(10, 0, 5, unpriced=1))
 
 
 def test_an_answer_without_text_is_empty() -> None:

@@ -139,5 +139,5 @@ def test_a_lost_sandbox_is_tried_again_in_a_new_one(run: Run, server: RunningSer
 def test_what_is_never_allowed_is_not_tried_again(run: Run, server: RunningServer) -> None:
     server.fault("SandboxCreateV2", "permission_denied", times=ALWAYS)
     result, calls = run(TASK)
-    assert (result.status, result.cause, result.attempts) == (Status.ERROR, Cause.INTERNAL, ())
+    assert (result.status, result.cause, result.attempts) == (Status.ERROR, Cause.SETUP, ())
     assert calls["SandboxCreateV2"] == 1
