@@ -12,6 +12,7 @@ from aiohttp import web
 from pytest_goat.errors import GatewayError
 from pytest_goat.gateway.base import TrialKey
 from pytest_goat.gateway.exchange import Exchange, refuse
+from pytest_goat.gateway.heard import Words
 from pytest_goat.gateway.log import Claim, TrialLog
 from pytest_goat.gateway.record import CallRecord
 from pytest_goat.gateway.request import Refused
@@ -57,6 +58,7 @@ class Attempt:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         claim = await self._log.claim()
         record = CallRecord(time.monotonic(), self._exchange.redactor)
+        record.found.words = Words() if self.claims.record else None
         sink = _SeenSink(request, record, self._log, claim)
         try:
             await self._check_limits()
@@ -129,6 +131,7 @@ class _SeenSink(HttpSink):
 
     async def _tell(self) -> None:
         try:
-            await self._log.end(self._claim, self._record.as_call())
+            call = self._record.as_call()
+            await self._log.end(self._claim, call, self._record.heard(call))
         except GatewayError as error:
             LOGGER.error("a call stays under way in the log: %s", error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_goat.errors import Cause
 from pytest_goat.gateway.base import ModelCall, Usage
 from pytest_goat.gateway.fingerprint import fingerprint
-from pytest_goat.gateway.recording import Asked, ToolCall, Turn, usual_reason
+from pytest_goat.gateway.recording import Asked, Take, ToolCall, Turn, take_of, usual_reason
 
 if TYPE_CHECKING:
     from pytest_goat.gateway.answer import ProviderError
@@ -45,6 +47,22 @@ class Heard:
     """The trial's workspace inside its sandbox."""
     problem: str = ""
     """Why a recording cannot hold it; "" when it can."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a gateway tells it; `from_json` reads the same from it."""
+        from pytest_goat.gateway.recording_text import content_of  # with YAML, which is rarely needed here
+
+        content = content_of(Take((dataclasses.replace(self.turn, asked=self.asked),)))
+        return {**content, "how": self.how, "workdir": self.workdir, "problem": self.problem}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Heard:
+        """Raises `TaskError`, `TypeError`, `ValueError` or `LookupError` when it is none."""
+        (turn,) = take_of({"turns": content["turns"]}, "what the gateway tells").turns
+        if turn.asked is None:
+            raise ValueError("what was asked is not told")
+        said = dataclasses.replace(turn, asked=None)
+        return cls(turn.asked, How(content["how"]), said, str(content["workdir"]), str(content["problem"]))
 
 
 class _Call:
@@ -122,7 +140,7 @@ class Words:
         return call
 
 
-def heard(request: ModelRequest, words: Words, error: ProviderError | None, call: ModelCall) -> Heard:
+def hear(request: ModelRequest, words: Words, error: ProviderError | None, call: ModelCall) -> Heard:
     """What was answered to `request`: `words`, or the `error`; `call` tells how it went."""
     how = How.CUT if call.hung_up else How.FAILED if call.cause else How.WHOLE
     turn = Turn(error=_error(error, call)) if how is How.FAILED else words.turn(call, how)

@@ -19,6 +19,7 @@ from typing import Any
 from pytest_goat.errors import Cause
 from pytest_goat.gateway import serving
 from pytest_goat.gateway.base import ModelCall, Usage
+from pytest_goat.gateway.heard import Heard
 from pytest_goat.gateway.shelf import Shelf
 
 PATIENCE = 5.0
@@ -40,16 +41,22 @@ class Entry:
     """When it was claimed: seconds since the epoch, by the container's clock."""
     call: ModelCall | None = None
     """None while it is under way; its `started` is 0."""
+    heard: Heard | None = None
+    """What was answered, where that is recorded."""
 
     def to_bytes(self) -> bytes:
         call = None if self.call is None else dataclasses.asdict(self.call)
-        return json.dumps({"id": self.id, "at": self.at, "call": call}).encode()
+        known = {"id": self.id, "at": self.at, "call": call}
+        if self.heard is not None:
+            known["heard"] = self.heard.to_json()
+        return json.dumps(known).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Entry:
         content = json.loads(data)
         call = content["call"]
-        return cls(content["id"], content["at"], None if call is None else call_from(call))
+        heard = Heard.from_json(content["heard"]) if "heard" in content else None
+        return cls(content["id"], content["at"], None if call is None else call_from(call), heard)
 
     def as_call(self) -> ModelCall:
         """The call, `started` in seconds since the epoch; while it is under way, as one that was hung up."""
@@ -108,9 +115,9 @@ class TrialLog:
                     return Claim(number, entry)
                 number = await self._first_free(number)
 
-    async def end(self, claim: Claim, call: ModelCall) -> None:
+    async def end(self, claim: Claim, call: ModelCall, heard: Heard | None = None) -> None:
         """The call that was begun as `claim` has come to its end."""
-        entry = dataclasses.replace(claim.entry, call=dataclasses.replace(call, started=0.0))
+        entry = dataclasses.replace(claim.entry, call=dataclasses.replace(call, started=0.0), heard=heard)
         self._costs[claim.number] = call.usage.cost or 0.0
         await self._shelf.put(self._key(claim.number), entry.to_bytes())
 

@@ -10,7 +10,7 @@ from pytest_goat.errors import Cause
 from pytest_goat.gateway.answer import Findings
 from pytest_goat.gateway.base import ModelCall, Seen, Usage
 from pytest_goat.gateway.causes import Outcome, cause_of
-from pytest_goat.gateway.heard import Heard, Words, heard
+from pytest_goat.gateway.heard import Heard, Words, hear
 from pytest_goat.gateway.request import ModelRequest
 from pytest_goat.redact import Redactor
 
@@ -76,6 +76,11 @@ class CallRecord:
         if self.status >= 300:
             return Outcome(status=self.status, error=text), f"HTTP {self.status}: {error.message}"
         return Outcome(status=error.status or 200, error=text), f"in the answer: {error.message}"
+
+    def heard(self, call: ModelCall) -> Heard | None:
+        """What was answered, when `call` is what is known of it; None when nothing was asked, or is kept."""
+        request, words = self.request, self.found.words
+        return hear(request, words, self.found.error, call) if request and words else None
 
     def as_call(self) -> ModelCall:
         duration = time.monotonic() - self._started if self._duration is None else self._duration
@@ -152,5 +157,5 @@ class TrialRecord:
 
 def _heard(record: CallRecord, call: ModelCall) -> list[tuple[float, Heard]]:
     """What was answered, with the second at which it was asked; [] when nothing was asked, or is kept."""
-    request, words = record.request, record.found.words
-    return [(call.started, heard(request, words, record.found.error, call))] if request and words else []
+    answer = record.heard(call)
+    return [(call.started, answer)] if answer else []

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from pytest_goat.cloud.names import ENVIRONMENT, SERVICES_APP
-from pytest_goat.errors import Cause, GatewayError, UserError
+from pytest_goat.errors import Cause, GatewayError, TaskError, UserError
 from pytest_goat.gateway import preflight
 from pytest_goat.gateway.ask import ask
 from pytest_goat.gateway.base import ModelCall, Seen, TrialKey, Usage
 from pytest_goat.gateway.client import GatewayClient, Progress
 from pytest_goat.gateway.direct import DirectUpstream
 from pytest_goat.gateway.exchange import Exchange, Sink
+from pytest_goat.gateway.heard import Heard
 from pytest_goat.gateway.log import call_from
 from pytest_goat.gateway.record import CallRecord
 from pytest_goat.gateway.recordings import DiskRecordings, recording_name
@@ -215,10 +216,11 @@ class RemoteEndpoint:
         answer = await self._client.request("GET", _path(self._claims, "seen"))
         try:
             calls = tuple(self._as_seen_here(call_from(call)) for call in answer["calls"])
-        except (TypeError, ValueError, LookupError) as error:
+            heard = tuple(Heard.from_json(said) for said in answer["heard"])
+        except (TypeError, ValueError, LookupError, TaskError) as error:
             message = "the gateway is of another version: deploy it anew, with --goat-deploy always"
             raise GatewayError(Cause.INTERNAL, message) from error
-        return Seen(calls, sum((call.usage for call in calls), Usage()))
+        return Seen(calls, sum((call.usage for call in calls), Usage()), heard)
 
     def _as_seen_here(self, call: ModelCall) -> ModelCall:
         return dataclasses.replace(call, started=max(0.0, call.started - self._opened))

@@ -190,7 +190,9 @@ class ServedGateway:
 
     async def _tell_seen(self, request: web.BaseRequest, run: str, attempt: str) -> web.Response:
         entries = await read_log(self._shelf, run, attempt)
-        return web.json_response({"calls": [dataclasses.asdict(entry.as_call()) for entry in entries]})
+        calls = [dataclasses.asdict(entry.as_call()) for entry in entries]
+        heard = [entry.heard.to_json() for entry in entries if entry.heard is not None]
+        return web.json_response({"calls": calls, "heard": heard})
 
     async def _close(self, request: web.BaseRequest, run: str, attempt: str) -> web.Response:
         await self._shelf.put(closed_key(run, attempt), b"")

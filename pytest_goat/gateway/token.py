@@ -53,6 +53,8 @@ class Claims:
     """The trial's workspace inside its sandbox; "" when it is not known."""
     recording: str = ""
     """As `TrialKey.recording`."""
+    record: str = ""
+    """"yes": what is answered is to be kept in the log."""
     max_cost: float | None = None
     """USD that the trial may spend; None: any."""
     requests_per_minute: int | None = None
@@ -100,6 +102,7 @@ def claims_for(key: TrialKey, nonce: str, now: float, model_timeout: float, work
         model_timeout=model_timeout,
         workdir=workdir,
         recording=key.recording,
+        record="yes" if key.record else "",
         max_cost=key.max_cost,
     )
 

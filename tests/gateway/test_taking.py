@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from pytest_goat.errors import Cause
+from pytest_goat.errors import Cause, UserError
 from pytest_goat.gateway import make_gateway
 from pytest_goat.gateway.base import Seen, Usage
+from pytest_goat.gateway.direct import DirectUpstream
 from pytest_goat.gateway.recording import EVERY, RecordingFile, Take, ToolCall, Turn
 from pytest_goat.gateway.recording_text import to_yaml
 from pytest_goat.gateway.scrub import Person
 from pytest_goat.gateway.taking import NoTake, make_take
 from pytest_goat.redact import Redactor
-from tests.gateway.calls import MODEL, agent_on, request, running, trial_key
+from tests.gateway.calls import MODEL, Agent, agent_on, request, running, trial_key
+from tests.gateway.deployed import at, deployed, remote, remote_agent
 from tests.gateway.providers import KEY
 from tests.support import model_server
 from tests.support.model_server import Answer, ModelServer, Raw, Reply, Status
@@ -187,3 +189,58 @@ def replayed(folder: Path, take: Take, *requests: dict[str, Any]) -> Seen:
             return await agent.endpoint.seen()
 
     return asyncio.run(scenario())
+
+
+def test_a_deployed_gateway_keeps_the_same_for_the_host() -> None:
+    long = Status(400, "prompt is too long")
+    replies: list[Reply] = [Status(503), Answer("one", CALLS, usage=USED), long, Answer("summary")]
+    aside = request(messages=[{"role": "user", "content": "Sum up."}])
+    requests = [request(), request(), request(turn=2), aside]
+
+    async def scenario(record: bool) -> Seen:
+        with ModelServer(list(replies)) as server:
+            key = dataclasses.replace(trial_key(), record=record)
+            async with (
+                deployed(lambda: DirectUpstream(server.url, KEY), containers=2) as deployment,
+                remote(deployment.url) as gateway,
+                remote_agent(gateway, key) as agent,
+            ):
+                other = Agent(at(agent.endpoint, deployment.containers[1]), agent.session)  # type: ignore[arg-type]
+                for number, content in enumerate(requests):
+                    await (other if number % 2 else agent).call(content)
+                return await agent.endpoint.seen()
+
+    take = take_of(asyncio.run(scenario(True)))
+    assert take == take_of(heard(replies, *requests))
+    assert [turn.text or turn.error for turn in take.turns] == [
+        "one",
+        (400, "prompt is too long (scripted 400)"),
+        "summary",
+    ]
+    assert asyncio.run(scenario(False)).heard == ()
+
+
+def test_a_deployed_gateway_serves_each_epoch_its_take(tmp_path: Path) -> None:
+    said = {epoch: Take((Turn(f"take {epoch}"),)) for epoch in (1, 3)}
+    (tmp_path / "replay").mkdir()
+    (tmp_path / "replay" / "task.yaml").write_text(to_yaml(RecordingFile(said)))
+
+    async def scenario() -> list[str]:
+        texts = []
+        async with deployed() as deployment, remote(deployment.url) as gateway:
+            keys = [
+                dataclasses.replace(trial_key("replay", suite_root=tmp_path), epoch=epoch)
+                for epoch in (1, 2, 3)
+            ]
+            with pytest.raises(UserError, match=r"no take for epoch 2: .* has takes for 1, 3"):
+                await gateway.preflight("replay", keys)
+            for key in (keys[0], keys[2]):
+                await gateway.preflight("replay", [key])
+                async with remote_agent(gateway, key) as agent:
+                    reply = await agent.call(request(model="replay", stream=False))
+                    texts.append(reply.body.decode())
+        return texts
+
+    first, third = asyncio.run(scenario())
+    assert '"take 1"' in first
+    assert '"take 3"' in third
