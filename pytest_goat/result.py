@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_goat.checks.base import CheckResult
 from pytest_goat.errors import Cause
-from pytest_goat.gateway.base import ModelCall, Usage
+from pytest_goat.gateway.base import ModelCall, Usage, seconds_waited, union
 from pytest_goat.redact import Redactor
 from pytest_goat.task import GateRule
 
@@ -103,12 +103,12 @@ class TrialResult:
     @property
     def model_seconds(self) -> float:
         """Seconds in which the agent waited for the model; calls side by side count once."""
-        total = end = 0.0
-        for call in sorted(self.calls, key=lambda call: call.started):
-            start, end_of_call = max(call.started, end), call.started + call.duration
-            total += max(0.0, end_of_call - start)
-            end = max(end, end_of_call)
-        return total
+        return union((call.started + call.waited, call.started + call.duration) for call in self.calls)
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which a rate limit held calls of the last attempt back: not the agent's own time."""
+        return seconds_waited(self.calls)
 
     def to_json(self) -> dict[str, Any]:
         return _fields(self)

@@ -28,6 +28,12 @@ _LOOK = 1.0
 
 _MINUTE = 60.0
 
+_HELD = 75.0
+"""Seconds that one call may be held back here: after 150 s without an answer Modal turns a request into a
+redirect, and the model needs its own time. The agent's client then tries again.
+https://modal.com/docs/guide/webhook-timeouts
+"""
+
 
 class Attempt:
     """Serves the calls of one token."""
@@ -40,6 +46,7 @@ class Attempt:
         self._calls: set[asyncio.Task[object]] = set()
         self._recent: deque[float] = deque()
         self._looked = 0.0
+        self._waited = 0.0
         self._closed = False
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -58,6 +65,7 @@ class Attempt:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         claim = await self._log.claim()
         record = CallRecord(time.monotonic(), self._exchange.redactor)
+        record.allowance = min(self.claims.max_wait - self._waited, _HELD)
         record.found.words = Words() if self.claims.record else None
         sink = _SeenSink(request, record, self._log, claim)
         try:
@@ -67,6 +75,7 @@ class Attempt:
             await refuse(refused, record, sink)
         finally:
             record.stop()
+            self._waited += record.waited
             await sink.tell()
         return sink.response
 
@@ -118,6 +127,12 @@ class _SeenSink(HttpSink):
     async def write(self, data: bytes) -> None:
         await self._tell_when_ended()
         await super().write(data)
+
+    async def held(self, held: bool) -> None:
+        try:
+            await self._log.hold(self._claim, self._record.waited, held=held)
+        except GatewayError as error:
+            LOGGER.error("a wait is not in the log: %s", error)
 
     async def _tell_when_ended(self) -> None:
         if self._record.ended:

@@ -4,7 +4,9 @@ and how an infrastructure error is told from a wrong answer.
 
 from __future__ import annotations
 
+import math
 import socket
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -79,6 +81,34 @@ class ModelCall:
     usage: Usage
     hung_up: bool = False
     """The agent went away before the answer ended (it was killed, or lost patience)."""
+    waited: float = 0.0
+    """Seconds, the first ones of `duration`, in which a rate limit held it back."""
+    refusals: int = 0
+    """How often the provider put it off for its rate; what became of it otherwise is told above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Calls that a rate limit holds back now."""
+
+    model: str
+    calls: int
+    seconds: float
+    """Until the next of them may go, as far as is known."""
+
+
+def union(spans: Iterable[tuple[float, float]]) -> float:
+    """The length of all spans (start, end) together: what they share counts once."""
+    total, reached = 0.0, -math.inf
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def seconds_waited(calls: Iterable[ModelCall]) -> float:
+    """Seconds in which a rate limit held back one of `calls` or more."""
+    return union((call.started, call.started + call.waited) for call in calls if call.waited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +157,8 @@ class TrialKey:
     """Whether the answers are to be kept, in `Seen.heard`."""
     max_cost: float | None = None
     """USD: a call that begins when the trial has spent as much is refused. None: any."""
+    max_wait: float = 0.0
+    """Seconds that rate limits may hold its calls back, together. 0: what a provider refuses is passed on."""
 
 
 class Endpoint(Protocol):
@@ -154,6 +186,12 @@ class Endpoint(Protocol):
 
     async def seen(self) -> Seen:
         """What it saw so far, calls under way included (as hung up)."""
+
+    async def waited(self) -> float:
+        """Seconds in which a rate limit has held back calls of this trial so far, one or more at once.
+
+        Raises `GatewayError` where that cannot be known.
+        """
 
     async def close(self) -> None:
         """Answer nothing from now on. Never raises; may be called twice."""
@@ -189,6 +227,9 @@ class Gateway(Protocol):
         `model_timeout`: seconds without a byte from the model after which a call ends, where the trial wants
         less than the gateway's own.
         """
+
+    def waiting(self) -> Sequence[Waiting]:
+        """What rate limits hold back now, as far as is known here; may be called from any thread."""
 
     async def stop(self) -> None:
         """Close every endpoint and connection."""

@@ -91,6 +91,8 @@ class Row:
 
 
 _IN_ANSWER = 200
+_OVERLOADED = 529
+"""Anthropic's own; LiteLLM makes a 500 of it."""
 
 OVER_BUDGET = "trial_budget_exceeded"
 """Said by the proxy itself. LiteLLM's `budget_exceeded` is another: the account that pays has no more."""
@@ -184,3 +186,12 @@ TABLE = (
 def cause_of(outcome: Outcome) -> Cause | None:
     """The cause of the first row of `TABLE` that fits; None when the call ended well."""
     return next((row.cause for row in TABLE if row.fits(outcome)), None)
+
+
+def is_refusal(outcome: Outcome) -> bool:
+    """Whether the provider, before it did anything, put the call off: for its rate, or as overloaded."""
+    if outcome.ending is not Ending.ANSWERED:
+        return False
+    if outcome.status >= 500:
+        return outcome.status == _OVERLOADED or "overloaded" in outcome.error.lower()
+    return outcome.status == 429 and cause_of(outcome) is Cause.RATE_LIMITED

@@ -57,6 +57,9 @@ class DirectUpstream:
     def has_key(self) -> bool:
         return bool(self._key)
 
+    def quota(self, model: str) -> str:
+        return f"{self.address}\n{self._key}\n{model}"
+
     def handover(self) -> dict[str, str]:
         return {}
 

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from pytest_goat.gateway.answer import EventReader, JsonReader, Reader, read_cost
 from pytest_goat.gateway.base import TrialKey
-from pytest_goat.gateway.causes import Ending, Outcome
+from pytest_goat.gateway.causes import Ending, Outcome, is_refusal
 from pytest_goat.gateway.record import CallRecord
 from pytest_goat.gateway.request import ModelRequest, Refused, read_request
+from pytest_goat.gateway.throttle import Throttle, retry_after
 from pytest_goat.gateway.upstream import Answer, Upstream, UpstreamBroken, error_body
 from pytest_goat.redact import Redactor
 
@@ -48,6 +49,9 @@ class Sink(Protocol):
 
     async def write(self, data: bytes) -> None: ...
 
+    async def held(self, held: bool) -> None:
+        """Nothing is to come as long as a rate limit holds the call back: told when that begins and ends."""
+
     def cut(self) -> None:
         """Break off, so that nobody takes what was written for a whole answer."""
 
@@ -65,6 +69,9 @@ class Collector:
     async def write(self, data: bytes) -> None:
         self.data += data
 
+    async def held(self, held: bool) -> None:
+        """Nobody is told."""
+
     def cut(self) -> None:
         self.data.clear()
 
@@ -77,6 +84,8 @@ class Exchange:
     redactor: Redactor
     model_timeout: float
     """Seconds without a byte after which a call ends."""
+    throttle: Throttle | None = None
+    """The rate limit that holds calls back and has them tried again; None: all that comes is passed on."""
 
     async def carry(self, raw: bytes, key: TrialKey, workdir: str, record: CallRecord, sink: Sink) -> None:
         """Check the request `raw`, forward it, pass the answer on as it comes, and note how it went.
@@ -97,7 +106,31 @@ class Exchange:
             await self._break(Ending.BUG, f"the gateway failed: {bug!r}", record, sink)
 
     async def _forward(self, request: ModelRequest, record: CallRecord, sink: Sink) -> None:
+        """Ask until there is an answer that is no refusal for the rate, of which the agent sees nothing."""
         record.forwarded = True
+        while True:
+            await self._take_turn(record, sink)
+            if await self._ask(request, record, sink):
+                return
+            record.again()
+
+    async def _take_turn(self, record: CallRecord, sink: Sink) -> None:
+        """Be held back as long as the rate limit wants. Raises `Refused` (429) when that is too long."""
+        throttle = self.throttle
+        if throttle is None:
+            return
+        if not throttle.take():
+            record.hold()
+            await sink.held(True)
+            if not await throttle.wait(record.patience):
+                message = f"the model's rate limit has held this call back for {record.waited:.0f} s"
+                raise Refused(429, "rate_limit_exceeded", message, record.model_asked)
+            record.release()
+            await sink.held(False)
+        record.sent = throttle.now()
+
+    async def _ask(self, request: ModelRequest, record: CallRecord, sink: Sink) -> bool:
+        """Send the request and pass the answer on; False when it is one that nobody needs to know of."""
         found, now = record.found, asyncio.get_running_loop().time
         limit, grace = self.model_timeout, min(self.model_timeout, _GRACE)
 
@@ -113,8 +146,9 @@ class Exchange:
                 record.status = answer.status
                 if answer.status >= 300:
                     patience.reschedule(None)
-                    await self._forward_error(answer, reader, record, sink)
-                    return
+                    return await self._forward_error(answer, reader, record, sink)
+                if self.throttle is not None:
+                    self.throttle.granted(record.sent)
                 await give(self._start(answer, sink))
                 async with contextlib.aclosing(answer.body) as body:
                     async for data in body:
@@ -134,8 +168,9 @@ class Exchange:
         rest = reader.end()
         record.end(*_outcome(answer, record))
         await sink.write(rest)
+        return True
 
-    async def _forward_error(self, answer: Answer, reader: Reader, record: CallRecord, sink: Sink) -> None:
+    async def _forward_error(self, answer: Answer, reader: Reader, record: CallRecord, sink: Sink) -> bool:
         """Hear an error out before the agent does: many leave at the status, and its words tell the cause.
 
         All at once, too, so that no secret in it can hide between two parts.
@@ -143,9 +178,22 @@ class Exchange:
         data = self.redactor.data(await _words(answer))
         record.byte()
         data = reader.feed(data) + reader.end()
-        record.end(*_outcome(answer, record))
+        outcome, message = _outcome(answer, record)
+        if self._comes_again(answer, outcome, record):
+            return False
+        record.end(outcome, message)
         await self._start(answer, sink)
         await sink.write(data)
+        return True
+
+    def _comes_again(self, answer: Answer, outcome: Outcome, record: CallRecord) -> bool:
+        """Whether an error is a refusal that the agent need not know of, since the call can wait."""
+        throttle = self.throttle
+        if throttle is None or not is_refusal(outcome):
+            return False
+        record.refusals += 1
+        ahead = throttle.refused(record.sent, retry_after(answer.headers, throttle.now()))
+        return ahead <= record.patience
 
     async def _start(self, answer: Answer, sink: Sink) -> None:
         headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}

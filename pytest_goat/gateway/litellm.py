@@ -75,6 +75,11 @@ class LiteLLMUpstream:
         assert self._running is not None, "start() comes first"  # noqa: S101
         return self._running
 
+    def quota(self, model: str) -> str:
+        """That of the provider's account, whichever LiteLLM asks."""
+        row = self._rows[model]
+        return "\n".join([row.route, *sorted(row.values(self._environ).values())])
+
     def handover(self) -> dict[str, str]:
         return {"litellm_url": self.running.url, "litellm_key": self.running.key}
 

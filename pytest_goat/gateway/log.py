@@ -18,7 +18,7 @@ from typing import Any
 
 from pytest_goat.errors import Cause
 from pytest_goat.gateway import serving
-from pytest_goat.gateway.base import ModelCall, Usage
+from pytest_goat.gateway.base import ModelCall, Usage, seconds_waited
 from pytest_goat.gateway.heard import Heard
 from pytest_goat.gateway.shelf import Shelf
 
@@ -41,12 +41,16 @@ class Entry:
     """When it was claimed: seconds since the epoch, by the container's clock."""
     call: ModelCall | None = None
     """None while it is under way; its `started` is 0."""
+    waited: float = 0.0
+    """Seconds in which a rate limit held it back before it was sent; known while it is under way."""
+    held: bool = False
+    """It is held back since it was claimed."""
     heard: Heard | None = None
     """What was answered, where that is recorded."""
 
     def to_bytes(self) -> bytes:
         call = None if self.call is None else dataclasses.asdict(self.call)
-        known = {"id": self.id, "at": self.at, "call": call}
+        known = {"id": self.id, "at": self.at, "call": call, "waited": self.waited, "held": self.held}
         if self.heard is not None:
             known["heard"] = self.heard.to_json()
         return json.dumps(known).encode()
@@ -55,16 +59,20 @@ class Entry:
     def from_bytes(cls, data: bytes) -> Entry:
         content = json.loads(data)
         call = content["call"]
+        ended = None if call is None else call_from(call)
         heard = Heard.from_json(content["heard"]) if "heard" in content else None
-        return cls(content["id"], content["at"], None if call is None else call_from(call), heard)
+        return cls(content["id"], content["at"], ended, content["waited"], content["held"], heard)
 
     def as_call(self) -> ModelCall:
         """The call, `started` in seconds since the epoch; while it is under way, as one that was hung up."""
         if self.call is not None:
             return dataclasses.replace(self.call, started=self.at)
         duration = max(0.0, time.time() - self.at)
-        usage = Usage(unpriced=1)
-        return ModelCall(self.at, duration, None, 0, None, "", "", "", "", 0, usage, hung_up=True)
+        waited = duration if self.held else self.waited
+        usage = Usage(unpriced=0 if self.held else 1)
+        return ModelCall(
+            self.at, duration, None, 0, None, "", "", "", "", 0, usage, hung_up=True, waited=waited
+        )
 
 
 def call_from(content: Mapping[str, Any]) -> ModelCall:
@@ -114,6 +122,11 @@ class TrialLog:
                     self._next = number + 1
                     return Claim(number, entry)
                 number = await self._first_free(number)
+
+    async def hold(self, claim: Claim, waited: float, *, held: bool) -> None:
+        """A rate limit holds back the call that was begun as `claim`, or has done so for `waited` seconds."""
+        entry = dataclasses.replace(claim.entry, waited=waited, held=held)
+        await self._shelf.put(self._key(claim.number), entry.to_bytes())
 
     async def end(self, claim: Claim, call: ModelCall, heard: Heard | None = None) -> None:
         """The call that was begun as `claim` has come to its end."""
@@ -171,6 +184,11 @@ async def read_log(shelf: Shelf, run: str, attempt: str, patience: float = PATIE
         if all(entry.call for entry in entries) or time.monotonic() >= until:
             return entries
         await asyncio.sleep(_POLL)
+
+
+async def waited(shelf: Shelf, run: str, attempt: str) -> float:
+    """Seconds in which a rate limit has held back calls of an attempt so far. Raises `GatewayError`."""
+    return seconds_waited(entry.as_call() for entry in await read_log(shelf, run, attempt, patience=0))
 
 
 async def _after(shelf: Shelf, run: str, attempt: str, start: int) -> list[Entry]:

@@ -1,8 +1,9 @@
 """The recording proxy between agents and models: the gateway of every mode.
 
 Each trial has an endpoint of its own, on a socket that its sandbox made. It serves
-`POST .../v1/chat/completions` and `GET .../v1/models` (the trial's own model), and nothing else. It never
-retries and never makes an answer up.
+`POST .../v1/chat/completions`, `GET .../v1/models` (the trial's own model) and `GET .../v1/waited` (how long
+rate limits have held its calls back), and nothing else. It never makes an answer up, and tries again only
+what a provider refuses for its rate: an agent's own retries would be burnt on that.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from aiohttp import web
 from pytest_goat.errors import Cause, GatewayError, UserError
 from pytest_goat.gateway import serving
 from pytest_goat.gateway.ask import ask
-from pytest_goat.gateway.base import ModelCall, Seen, TrialKey
+from pytest_goat.gateway.base import ModelCall, Seen, TrialKey, Waiting
 from pytest_goat.gateway.exchange import Exchange, Sink, refuse
-from pytest_goat.gateway.record import TrialRecord
+from pytest_goat.gateway.record import CallRecord, TrialRecord
 from pytest_goat.gateway.request import Refused
 from pytest_goat.gateway.serving import (
     LOGGER,
     MODELS,
+    WAITED,
     HttpSink,
     Turned,
     bearer,
@@ -36,7 +38,9 @@ from pytest_goat.gateway.serving import (
     serve_chat,
     too_many_calls,
     unknown_url,
+    waited_answer,
 )
+from pytest_goat.gateway.throttle import Throttles
 from pytest_goat.gateway.token import claims_for, sign, verify
 from pytest_goat.gateway.upstream import Upstream
 from pytest_goat.redact import Redactor
@@ -100,18 +104,24 @@ class TrialEndpoint:
     async def seen(self) -> Seen:
         return self._record.seen()
 
+    async def waited(self) -> float:
+        return self._record.waited
+
     async def ask(self, prompt: str) -> str:
         return await ask(self._call, self._key.model, prompt)
 
     async def _call(self, raw: bytes, sink: Sink) -> ModelCall:
         if self._closed:
             raise GatewayError(Cause.INTERNAL, "the trial's endpoint is closed")
-        record = self._record.begin()
+        record = self._begin()
         try:
             await self._exchange.carry(raw, self._key, self._workdir, record, sink)
         finally:
             call = self._record.close(record)
         return call
+
+    def _begin(self) -> CallRecord:
+        return self._record.begin(self._key.max_wait)
 
     async def close(self) -> None:
         if self._closed:
@@ -131,7 +141,7 @@ class TrialEndpoint:
             return self._tell(request)
         if len(self._record) >= serving.MAX_CALLS:
             return refusal(too_many_calls())
-        record, sink = self._record.begin(), HttpSink(request)
+        record, sink = self._begin(), HttpSink(request)
         try:
             self._check_token(request)
             check_budget(self._key.max_cost, self._record.spent)
@@ -145,11 +155,13 @@ class TrialEndpoint:
     def _tell(self, request: web.BaseRequest) -> web.Response:
         try:
             self._check_token(request)
-            if request.method != "GET" or not MODELS.fullmatch(request.path):
-                raise unknown_url(request)
+            if request.method == "GET" and MODELS.fullmatch(request.path):
+                return models_answer(self._key.model)
+            if request.method == "GET" and WAITED.fullmatch(request.path):
+                return waited_answer(self._record.waited)
+            raise unknown_url(request)
         except Refused as refused:
             return refusal(refused)
-        return models_answer(self._key.model)
 
     def _check_token(self, request: web.BaseRequest) -> None:
         if self._private:
@@ -167,6 +179,7 @@ class ProxyGateway:
         self._model_timeout = model_timeout
         self._secret = secrets.token_bytes(32)
         self._endpoints: set[TrialEndpoint] = set()
+        self._throttles = Throttles()
 
     @property
     def name(self) -> str:
@@ -189,10 +202,15 @@ class ProxyGateway:
     def open(self, key: TrialKey, model_timeout: float | None = None) -> TrialEndpoint:
         upstream = self._upstream(key.model)
         limit = self._model_timeout if model_timeout is None else min(model_timeout, self._model_timeout)
-        exchange = Exchange(upstream, Redactor(upstream.secrets), limit)
+        throttle = self._throttles.of(upstream.quota(key.model)) if key.max_wait else None
+        exchange = Exchange(upstream, Redactor(upstream.secrets), limit, throttle)
         endpoint = TrialEndpoint(key, exchange, self._secret, self._endpoints.discard)
         self._endpoints.add(endpoint)
         return endpoint
+
+    def waiting(self) -> Sequence[Waiting]:
+        quotas = {model: upstream.quota(model) for model, upstream in self._upstreams.items()}
+        return self._throttles.waiting(quotas)
 
     async def stop(self) -> None:
         await asyncio.gather(*(endpoint.close() for endpoint in list(self._endpoints)))

@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from pytest_goat.errors import Cause
 from pytest_goat.gateway.answer import Findings
-from pytest_goat.gateway.base import ModelCall, Seen, Usage
+from pytest_goat.gateway.base import ModelCall, Seen, Usage, seconds_waited
 from pytest_goat.gateway.causes import Outcome, cause_of
 from pytest_goat.gateway.heard import Heard, Words, hear
 from pytest_goat.gateway.request import ModelRequest
@@ -49,11 +49,47 @@ class CallRecord:
         self.request: ModelRequest | None = None
         """None until it has been read."""
         self.status = 0
+        self.allowance = 0.0
+        """Seconds, from its beginning, that a rate limit may hold it back."""
+        self.refusals = 0
+        """How often the provider put it off for its rate."""
+        self.sent = 0.0
+        """When it was sent last, by the clock of its throttle."""
+        self._held = False
+        self._waited = 0.0
 
     def byte(self) -> None:
         """Something of the answer's body came."""
         if self._first_byte is None:
             self._first_byte = time.monotonic() - self._started
+
+    @property
+    def waited(self) -> float:
+        """Seconds, from its beginning, in which a rate limit has held it back."""
+        return self._elapsed if self._held else self._waited
+
+    @property
+    def patience(self) -> float:
+        """Seconds that it may be held back from now on."""
+        return max(0.0, self.allowance - self._elapsed)
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started if self._duration is None else self._duration
+
+    def hold(self) -> None:
+        """A rate limit holds it back."""
+        self._held = True
+
+    def release(self) -> None:
+        """It is sent."""
+        self._waited, self._held = self._elapsed, False
+
+    def again(self) -> None:
+        """It is to be tried again, as if it had not been sent."""
+        words = None if self.found.words is None else Words()
+        self.found = Findings(words=words)
+        self.status, self._first_byte = 0, None
 
     def end(self, outcome: Outcome, message: str) -> None:
         """The call has ended otherwise than by the agent's hanging up."""
@@ -83,14 +119,13 @@ class CallRecord:
         return hear(request, words, self.found.error, call) if request and words else None
 
     def as_call(self) -> ModelCall:
-        duration = time.monotonic() - self._started if self._duration is None else self._duration
         found, clean = self.found, self._redactor.text
         cause, message = self._cause, self._message
         if not self.ended and (error := self.error()) is not None:
             cause, message = cause_of(error[0]), error[1]
         return ModelCall(
             started=self._offset,
-            duration=duration,
+            duration=self._elapsed,
             first_byte=self._first_byte,
             status=self.status,
             cause=cause,
@@ -101,6 +136,8 @@ class CallRecord:
             tool_calls=len(found.tool_calls),
             usage=self._usage(cause),
             hung_up=not (self.ended or found.complete),
+            waited=self.waited,
+            refusals=self.refusals,
         )
 
     def _usage(self, cause: Cause | None) -> Usage:
@@ -120,6 +157,8 @@ class TrialRecord:
         self._under_way: list[CallRecord] = []
         self._ended: list[ModelCall] = []
         self._heard: list[tuple[float, Heard]] = []
+        self._waits: list[ModelCall] = []
+        """Those of `_ended` that were held back."""
         self._usage = Usage()
 
     @property
@@ -130,8 +169,15 @@ class TrialRecord:
     def __len__(self) -> int:
         return len(self._ended) + len(self._under_way)
 
-    def begin(self) -> CallRecord:
+    @property
+    def waited(self) -> float:
+        """Seconds in which a rate limit has held back one of its calls or more."""
+        return seconds_waited([*self._waits, *(call.as_call() for call in self._under_way)])
+
+    def begin(self, max_wait: float = 0.0) -> CallRecord:
+        """A call; rate limits may hold back all calls of the trial for `max_wait` seconds."""
         call = CallRecord(self._opened, self._redactor)
+        call.allowance = max_wait - self.waited if max_wait else 0.0
         call.found.words = Words() if self._keep_words else None
         self._under_way.append(call)
         return call
@@ -141,6 +187,8 @@ class TrialRecord:
         call.stop()
         self._under_way.remove(call)
         self._ended.append(call.as_call())
+        if call.waited:
+            self._waits.append(self._ended[-1])
         self._heard += _heard(call, self._ended[-1])
         self._usage += self._ended[-1].usage
         return self._ended[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 import secrets
 import socket
 import time
@@ -15,7 +16,7 @@ from pytest_goat.cloud.names import ENVIRONMENT, SERVICES_APP
 from pytest_goat.errors import Cause, GatewayError, TaskError, UserError
 from pytest_goat.gateway import preflight
 from pytest_goat.gateway.ask import ask
-from pytest_goat.gateway.base import ModelCall, Seen, TrialKey, Usage
+from pytest_goat.gateway.base import ModelCall, Seen, TrialKey, Usage, Waiting
 from pytest_goat.gateway.client import GatewayClient, Progress
 from pytest_goat.gateway.direct import DirectUpstream
 from pytest_goat.gateway.exchange import Exchange, Sink
@@ -38,6 +39,10 @@ _FAREWELL = 5.0
 """Seconds for closing a trial, whose token expires by itself, too."""
 _MARGIN = 10.0
 """Seconds by which the host waits longer than the gateway, which knows better why no answer comes."""
+_HELD = 90.0
+"""Seconds that a call of ours may be held back there by a rate limit, and some more."""
+_WAITING_AGE = 5.0
+"""Seconds until what is waiting there is asked anew."""
 _SENDING = 16
 """Recordings that are on their way at once."""
 _KEY_PLACE = "the provider's key (by `python infra/setup.py`, then deploy anew)"
@@ -75,6 +80,10 @@ class RemoteGateway:
         self._disk = DiskRecordings()
         self._sent: dict[str, asyncio.Task[None]] = {}
         self._sending = asyncio.Semaphore(_SENDING)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: tuple[Waiting, ...] = ()
+        self._asked = -math.inf
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -85,6 +94,7 @@ class RemoteGateway:
 
     async def start(self) -> None:
         """Wait until the gateway answers. Raises `UserError` when it does not in time, or is not there."""
+        self._loop = asyncio.get_running_loop()
         await self._client.open()
         try:
             if self._shelf is not None:
@@ -119,10 +129,29 @@ class RemoteGateway:
                 key = dataclasses.replace(key, recording=self._send(key))
         return RemoteEndpoint(self._client, self.base_url, self._secret, key, limit)
 
+    def waiting(self) -> Sequence[Waiting]:
+        """As one of its containers told a few seconds ago: asked only where somebody wants to know."""
+        if self._loop is not None and time.monotonic() > self._asked + _WAITING_AGE:
+            self._asked = time.monotonic()
+            self._loop.call_soon_threadsafe(self._ask_what_waits)
+        return self._waiting
+
+    def _ask_what_waits(self) -> None:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._hear_what_waits())
+
+    async def _hear_what_waits(self) -> None:
+        try:
+            answer = await self._client.request("GET", "/goat/waiting", within=_FAREWELL)
+            self._waiting = tuple(Waiting(**row) for row in answer["waiting"])
+        except (GatewayError, TypeError, LookupError):
+            self._waiting = ()  # nothing that a run could fail of
+
     async def stop(self) -> None:
-        for task in self._sent.values():
+        tasks = [*self._sent.values(), *([self._asking] if self._asking else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._sent.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
     def _check(self, model: str) -> None:
@@ -203,7 +232,7 @@ class RemoteEndpoint:
         record = CallRecord(time.monotonic(), redactor)
         await upstream.start()
         try:
-            exchange = Exchange(upstream, redactor, self._model_timeout + _MARGIN)
+            exchange = Exchange(upstream, redactor, self._model_timeout + _MARGIN + _HELD)
             await exchange.carry(raw, self._key, "", record, sink)
         finally:
             await upstream.stop()
@@ -221,6 +250,12 @@ class RemoteEndpoint:
             message = "the gateway is of another version: deploy it anew, with --goat-deploy always"
             raise GatewayError(Cause.INTERNAL, message) from error
         return Seen(calls, sum((call.usage for call in calls), Usage()), heard)
+
+    async def waited(self) -> float:
+        if self._claims is None:
+            return 0.0
+        answer = await self._client.request("GET", _path(self._claims, "waited"))
+        return float(answer["waited"])
 
     def _as_seen_here(self, call: ModelCall) -> ModelCall:
         return dataclasses.replace(call, started=max(0.0, call.started - self._opened))

@@ -59,6 +59,9 @@ class ReplayUpstream:
     def secrets(self) -> Sequence[str]:
         return ()
 
+    def quota(self, model: str) -> str:
+        return ""
+
     def handover(self) -> dict[str, str]:
         return {}
 

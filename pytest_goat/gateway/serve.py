@@ -80,6 +80,9 @@ class Starting:
                 await writer.wait_closed()
                 await asyncio.sleep(_LOOK)
 
+    def quota(self, model: str) -> str:
+        return self._upstream.quota(model)
+
     def handover(self) -> dict[str, str]:
         return {}
 

@@ -4,10 +4,13 @@
 |---|---|---|
 | `POST /v1/chat/completions` | a trial | a model call, carried as everywhere and seen in the trial's log |
 | `GET /v1/models` | a trial | its own model |
+| `GET /v1/waited` | a trial | how long rate limits have held its calls back |
 | `GET /health` | nobody | 200 when it serves, 503 while it starts |
 | `PUT /goat/recordings/<name>` | a run | a recording for the trials of the run |
 | `GET /goat/trials/<attempt>/seen` | a run | what was seen of a trial of the run |
+| `GET /goat/trials/<attempt>/waited` | a run | how long rate limits have held the trial's calls back |
 | `POST /goat/trials/<attempt>/close` | a run | the trial's token is worth nothing from now on |
+| `GET /goat/waiting` | a run | what rate limits hold back in this container now |
 
 Nothing is kept here that another container must know: that lies on the shelf.
 """
@@ -19,15 +22,16 @@ import dataclasses
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from pytest_goat.errors import GatewayError, TaskError
 from pytest_goat.gateway.attempt import Attempt, closed_key
+from pytest_goat.gateway.base import Waiting
 from pytest_goat.gateway.exchange import AgentGone, Exchange
-from pytest_goat.gateway.log import read_log
+from pytest_goat.gateway.log import read_log, waited
 from pytest_goat.gateway.recordings import MAX_SIZE, MODEL, Recording, recording_key, recording_name
 from pytest_goat.gateway.replay import is_replay
 from pytest_goat.gateway.request import Refused
@@ -35,14 +39,17 @@ from pytest_goat.gateway.runs import Runs
 from pytest_goat.gateway.serving import (
     LOGGER,
     MODELS,
+    WAITED,
     Turned,
     bearer,
     models_answer,
     read_body,
     refusal,
     unknown_url,
+    waited_answer,
 )
 from pytest_goat.gateway.shelf import Shelf
+from pytest_goat.gateway.throttle import Throttles
 from pytest_goat.gateway.token import RUN, TRIAL, Claims, RunRecord, run_of, verify
 from pytest_goat.gateway.upstream import Upstream, error_body
 from pytest_goat.redact import Redactor
@@ -57,6 +64,7 @@ _GRACE = 2.0
 
 _RECORDING = re.compile("/goat/recordings/([0-9a-f]{32})")
 _SEEN = re.compile("/goat/trials/(.+)/seen")
+_RUNS_WAITED = re.compile("/goat/trials/(.+)/waited")
 _CLOSE = re.compile("/goat/trials/(.+)/close")
 
 
@@ -79,6 +87,7 @@ class ServedGateway:
         self._redactor = Redactor([*known, *secrets])
         self._runs = Runs(shelf)
         self._attempts: dict[Claims, Attempt] = {}
+        self._throttles = Throttles()
         self._swept = 0.0
         self._web = web.Server(self._handle, handler_cancellation=True, access_log=None, logger=LOGGER)
         self._server: asyncio.Server | None = None
@@ -118,6 +127,7 @@ class ServedGateway:
         for known, pattern, serve in (
             ("PUT", _RECORDING, self._keep_recording),
             ("GET", _SEEN, self._tell_seen),
+            ("GET", _RUNS_WAITED, self._tell_waited),
             ("POST", _CLOSE, self._close),
         ):
             if method == known and (found := pattern.fullmatch(path)):
@@ -125,11 +135,27 @@ class ServedGateway:
                 return await serve(request, claims.run, found[1])
         if method == "POST":
             return await (await self._attempt(request)).serve(request)
-        if method == "GET" and MODELS.fullmatch(path):
-            attempt = await self._attempt(request)
-            await attempt.check_open()
-            return models_answer(attempt.claims.model)
+        if method == "GET":
+            return await self._tell(request)
         raise unknown_url(request)
+
+    async def _tell(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/goat/waiting":
+            _, run = await self._caller(request, RUN)
+            return web.json_response({"waiting": [dataclasses.asdict(row) for row in self._waiting(run)]})
+        if not (MODELS.fullmatch(request.path) or WAITED.fullmatch(request.path)):
+            raise unknown_url(request)
+        attempt = await self._attempt(request)
+        await attempt.check_open()
+        if WAITED.fullmatch(request.path):
+            return waited_answer(await waited(self._shelf, attempt.claims.run, attempt.claims.attempt))
+        return models_answer(attempt.claims.model)
+
+    def _waiting(self, run: RunRecord) -> Sequence[Waiting]:
+        quotas = {
+            model: self._upstreams[model].quota(model) for model in run.models if model in self._upstreams
+        }
+        return self._throttles.waiting(quotas)
 
     async def _caller(self, request: web.BaseRequest, role: str) -> tuple[Claims, RunRecord]:
         """Who calls, and the record of its run. Raises `Refused` when it is not `role`."""
@@ -161,7 +187,9 @@ class ServedGateway:
                 f"this gateway does not serve the model '{claims.model}'. Give its key with "
                 "`python infra/setup.py`, then deploy anew: modal deploy infra/services.py --env goat",
             )
-        return Exchange(upstream, self._redactor, min(claims.model_timeout, _MAX_MODEL_TIMEOUT))
+        throttle = self._throttles.of(upstream.quota(claims.model)) if claims.max_wait else None
+        limit = min(claims.model_timeout, _MAX_MODEL_TIMEOUT)
+        return Exchange(upstream, self._redactor, limit, throttle)
 
     def _sweep(self) -> None:
         """Forget trials whose token has expired."""
@@ -193,6 +221,9 @@ class ServedGateway:
         calls = [dataclasses.asdict(entry.as_call()) for entry in entries]
         heard = [entry.heard.to_json() for entry in entries if entry.heard is not None]
         return web.json_response({"calls": calls, "heard": heard})
+
+    async def _tell_waited(self, request: web.BaseRequest, run: str, attempt: str) -> web.Response:
+        return waited_answer(await waited(self._shelf, run, attempt))
 
     async def _close(self, request: web.BaseRequest, run: str, attempt: str) -> web.Response:
         await self._shelf.put(closed_key(run, attempt), b"")

@@ -22,6 +22,7 @@ MAX_CALLS = 10_000
 
 _CHAT = re.compile(r"(/.*)?/v1/+chat/completions/?")
 MODELS = re.compile(r"(/.*)?/v1/+models/?")
+WAITED = re.compile(r"(/.*)?/v1/+waited/?")
 
 _WRITE_TIMEOUT = 30.0
 """Seconds that an agent may take to read what was written."""
@@ -52,6 +53,9 @@ class HttpSink:
         with _while_there():
             async with asyncio.timeout(_WRITE_TIMEOUT):
                 await self.response.write(data)
+
+    async def held(self, held: bool) -> None:
+        """An agent is told nothing."""
 
     def cut(self) -> None:
         if self._request.transport is not None:
@@ -114,6 +118,11 @@ def models_answer(model: str) -> web.Response:
     """The list of models that a trial is told: its own."""
     listed = {"id": model, "object": "model", "created": 0, "owned_by": "goat"}
     return web.json_response({"object": "list", "data": [listed]})
+
+
+def waited_answer(seconds: float) -> web.Response:
+    """How long rate limits have held a trial's calls back: not the agent's own time."""
+    return web.json_response({"waited": seconds})
 
 
 def unknown_url(request: web.BaseRequest) -> Refused:

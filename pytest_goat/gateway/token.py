@@ -57,6 +57,8 @@ class Claims:
     """"yes": what is answered is to be kept in the log."""
     max_cost: float | None = None
     """USD that the trial may spend; None: any."""
+    max_wait: float = 0.0
+    """Seconds that rate limits may hold the trial's calls back."""
     requests_per_minute: int | None = None
 
     @property
@@ -104,6 +106,7 @@ def claims_for(key: TrialKey, nonce: str, now: float, model_timeout: float, work
         recording=key.recording,
         record="yes" if key.record else "",
         max_cost=key.max_cost,
+        max_wait=key.max_wait,
     )
 
 

@@ -52,6 +52,9 @@ class Upstream(Protocol):
     async def start(self) -> None:
         """Get ready; called on the loop that serves."""
 
+    def quota(self, model: str) -> str:
+        """Names the rate limit that calls of `model` use up, the same in every process; "" for none."""
+
     def handover(self) -> dict[str, str]:
         """As `Gateway.handover`."""
 
