@@ -17,11 +17,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pytest_goat.collect.suites import IGNORED_FOLDERS
-from pytest_goat.errors import TaskError, UserError
+from pytest_goat.errors import Cause, TaskError, UserError
 from pytest_goat.gateway.heard import Heard
 from pytest_goat.gateway.recording import EVERY, RecordingFile, Take, read_recording
-from pytest_goat.gateway.scrub import Person
-from pytest_goat.gateway.taking import NoTake, make_take
+from pytest_goat.gateway.scrub import Marks, Person, Scrubber
+from pytest_goat.gateway.taking import NoTake, make_take, over_budget
 from pytest_goat.redact import Redactor
 from pytest_goat.result import Status
 from pytest_goat.settings import MODELLESS, Settings
@@ -81,12 +81,13 @@ class Recorder:
 
     def keep(self, output: TrialOutput) -> None:
         """Record a trial that has ended. Raises `OSError`."""
-        if output.result.status is Status.ERROR:
+        result = output.result
+        if result.status is Status.ERROR:
             return
-        self._write(self._folder, output.trial, output.heard)
+        heard = over_budget(output.heard) if result.cause is Cause.BUDGET else output.heard
+        self._write(self._folder, output, heard)
         if output.judged:
-            judge = self._folder.with_name(f"{self._folder.name}-judge")
-            self._write(judge, output.trial, output.judged)
+            self._write(self._folder.with_name(f"{self._folder.name}-judge"), output, output.judged)
 
     @property
     def warning(self) -> str:
@@ -95,7 +96,8 @@ class Recorder:
         listed = [*self._problems[:_LISTED], *([f"... and {more} more"] if more > 0 else [])]
         return "not recorded: " + "; ".join(listed) if listed else ""
 
-    def _write(self, folder: Path, trial: Trial, heard: Sequence[Heard]) -> None:
+    def _write(self, folder: Path, output: TrialOutput, heard: Sequence[Heard]) -> None:
+        trial = output.trial
         ids = {self._run_id: "run-id", trial.id: "trial-id"}
         try:
             take = make_take(heard, self._redactor, self._person, ids)
@@ -106,13 +108,14 @@ class Recorder:
             folder /= re.sub(r"[^\w.+-]+", "-", trial.model)
         folder.mkdir(parents=True, exist_ok=True)
         with _alone_in(folder):
-            self._add(folder / f"{trial.task.id}.yaml", trial, take)
+            self._add(folder / f"{trial.task.id}.yaml", trial, take, output.result.agent)
 
-    def _add(self, path: Path, trial: Trial, take: Take) -> None:
+    def _add(self, path: Path, trial: Trial, take: Take, agent: str) -> None:
         from pytest_goat.gateway.recording_text import to_yaml  # loads YAML
 
-        recorded = {"run": self._run_id, "task": _file_of(trial), "model": trial.model}
-        recorded["agent"] = self._settings.agent
+        named = {"task": _file_of(trial), "model": trial.model, "agent": agent}
+        scrub = Scrubber(self._redactor, self._person, "", Marks(workdir="", home="~"), {}).text
+        recorded = {"run": self._run_id, **{what: scrub(name) for what, name in named.items()}}
         takes = {trial.epoch if self._settings.epochs > 1 else EVERY: take}
         before = _read(path)
         if before is not None and before.recorded.get("run") == self._run_id:

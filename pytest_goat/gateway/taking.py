@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
+from pytest_goat.gateway.causes import OVER_BUDGET
 from pytest_goat.gateway.heard import Heard, How
 from pytest_goat.gateway.recording import WORKDIR, Take, ToolCall, Turn
 from pytest_goat.gateway.scrub import Marks, Person, Scrubber
@@ -33,6 +34,16 @@ def make_take(heard: Sequence[Heard], redactor: Redactor, person: Person, ids: M
     scrubber = Scrubber(redactor, person, kept[0].workdir, marks, ids)
     scrubbed = tuple(_scrub(turn, scrubber) for turn in turns)
     return Take(scrubbed, marks.workdir, marks.home if _is_in(marks.home, scrubbed) else "")
+
+
+def over_budget(heard: Sequence[Heard]) -> list[Heard]:
+    """What was heard of a trial whose budget ran out, and the refusal, which a replay without costs needs."""
+    if not heard:
+        return []
+    last = heard[-1]
+    turn = Turn(error=(403, f"the trial had spent all that it might ({OVER_BUDGET})"))
+    asked = dataclasses.replace(last.asked, answers=last.asked.answers + 1, last="tool-unheard")
+    return [*heard, dataclasses.replace(last, asked=asked, how=How.FAILED, turn=turn)]
 
 
 def _last_said(heard: Sequence[Heard]) -> list[Heard]:

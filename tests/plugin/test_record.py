@@ -149,6 +149,19 @@ def test_errors_are_not_recorded_and_other_recordings_stay(pytester: pytest.Pyte
         assert (kept / f"{name}.yaml").read_text() == "turns: [{text: as before}]\n"
 
 
+def test_a_budget_that_ran_out_does_so_at_replay(pytester: pytest.Pytester) -> None:
+    write_suite(pytester.path / "suite", [hello_task("hello")])
+
+    def dear(request: dict[str, Any], headers: Mapping[str, str]) -> Reply:
+        return Answer(tools=[ToolCall("Bash", {"command": "ls"})], usage={"prompt_tokens": 1, "cost": 0.4})
+
+    with ModelServer(dear, models=["m"]) as server:
+        bound = ("--goat-max-trial-cost", "0.5", "--goat-record", "kept")
+        _, verdicts, _ = run(pytester, *bound, server=server)
+    assert verdicts == {"hello 1": ("failed", "budget")}
+    assert run(pytester, "--goat-model", "replay:kept")[1] == verdicts
+
+
 def test_each_model_and_the_judge_have_folders_of_their_own(pytester: pytest.Pytester) -> None:
     suite = write_suite(
         pytester.path / "suite",
