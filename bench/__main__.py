@@ -1,6 +1,6 @@
 """Measure the budgets and print one table.
 
-    python -m bench [NAME...] [--quick] [--litellm] [--json FILE]
+    python -m bench [NAME...] [--quick] [--json FILE]
 
 Exit code 1 when a budget is not met.
 """
@@ -16,7 +16,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import collect_cost, first_trial, modal_load, plugin_cost, proxy_cost, trial_cost, worker_speedup
+from bench import (
+    collect_cost,
+    first_trial,
+    litellm_cost,
+    modal_load,
+    plugin_cost,
+    proxy_cost,
+    trial_cost,
+    worker_speedup,
+)
 from bench.base import Options, Row, table
 
 MEASUREMENTS: dict[str, Callable[[Options], Iterator[Row]]] = {
@@ -26,13 +35,14 @@ MEASUREMENTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "start": first_trial.measure,
     "workers": worker_speedup.measure,
     "proxy": proxy_cost.measure,
+    "litellm": litellm_cost.measure,
     "modal": modal_load.measure,
 }
 
 
 def main() -> int:
     given = _arguments()
-    options = Options(quick=given.quick, litellm=given.litellm)
+    options = Options(quick=given.quick)
     machine = {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -60,9 +70,6 @@ def _arguments() -> argparse.Namespace:
     names = ", ".join(MEASUREMENTS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {names} (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions")
-    parser.add_argument(
-        "--litellm", action="store_true", help="the proxy before a real LiteLLM (installs 700 MB)"
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in MEASUREMENTS]:

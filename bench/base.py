@@ -19,8 +19,6 @@ class Options:
 
     quick: bool = False
     """Fewer and shorter repetitions: minutes instead of a quarter of an hour, and noisier."""
-    litellm: bool = False
-    """The proxy before a real LiteLLM, instead of what stands for it."""
 
 
 @dataclass(frozen=True, slots=True)
