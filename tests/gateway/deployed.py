@@ -72,7 +72,7 @@ async def deployed(
 
 def claims(**changes: object) -> Claims:
     """What a trial's token says, with whatever is changed."""
-    said = {"run": RUN, "expires": time.time() + 60, "trial": "trial-1", "nonce": "00", "model": MODEL}
+    said = {"run": RUN, "expires": time.time() + 3600, "trial": "trial-1", "nonce": "00", "model": MODEL}
     return Claims(**{**said, **changes})  # type: ignore[arg-type]
 
 
