@@ -11,8 +11,9 @@ The promises, which the conformance suite holds every backend to:
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -78,6 +79,22 @@ class NoRoom(SandboxError):
 Attach = Callable[[socket.socket, bool], None]
 """Given a bound and listening TCP socket to serve the gateway on, and whether only this sandbox can reach
 it (then no key is needed). The callee owns the socket from then on."""
+
+
+Extra = Callable[[], Awaitable[float]]
+"""Tells by how many seconds the time of a command is prolonged, as far as is known when it is asked."""
+
+_LOOK = 0.5
+"""Seconds between two looks whether a command is given more time, at least."""
+
+
+async def time_is_over(timeout: float, extra: Extra) -> None:
+    """Return when the time of a command is over: `timeout` seconds, and what `extra` gives besides."""
+    given = 0.0
+    await asyncio.sleep(timeout)
+    while (more := await extra()) > given:
+        await asyncio.sleep(max(more - given, _LOOK))
+        given = more
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +172,12 @@ class Sandbox(Protocol):
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        extra: Extra | None = None,
     ) -> ExecResult:
         """Run `argv` (no shell) for at most `timeout` seconds in `cwd` (`workdir` by default).
 
-        A program that is not there ends as exit code 127, as in a shell.
+        `extra` is asked for more time when that is over, until it gives no more; it raises nothing. A program
+        that is not there ends as exit code 127, as in a shell.
         """
 
     async def take(

@@ -137,6 +137,24 @@ class SandboxConformance(WithBackend):
         box.put({"data.txt": File(b"words")})
         assert box.exec("./data.txt").exit_code == 126
 
+    def test_more_time_is_given_as_long_as_there_is_more(self, box: Box) -> None:
+        given = iter([0.6, 1.2, 1.2])
+
+        async def extra() -> float:
+            return next(given, 1.2)
+
+        result = box.sh("sleep 1; echo done", timeout=0.2, extra=extra)
+        assert (result.stdout, result.timed_out, result.exit_code) == (b"done\n", False, 0)
+
+    def test_without_more_time_a_command_ends_in_its_own(self, box: Box) -> None:
+        async def extra() -> float:
+            return 0.0
+
+        result = box.sh("sleep 30 & sleep 30", timeout=0.3, extra=extra)
+        assert (result.timed_out, result.exit_code) == (True, -9)
+        assert result.duration < 10
+        assert box.sh("echo on", extra=extra).stdout == b"on\n"
+
     def test_arguments_are_no_shell(self, box: Box) -> None:
         result = box.exec("printf", "%s|", "a b", "$HOME", "*", "", "\u00fc\U0001f410")
         assert result.stdout.decode() == "a b|$HOME|*||\u00fc\U0001f410|"

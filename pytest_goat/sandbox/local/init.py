@@ -7,6 +7,7 @@ left running, before it answers.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -99,6 +100,8 @@ def serve(control: socket.socket, make_cell: Callable[[], Cell]) -> None:
             os.close(fd)
         while True:
             request, streams = wire.receive(control)
+            if "stop" in request:
+                continue  # it came when the command had just ended
             wire.send(control, runner.run(request, streams))
             cell.refresh()
     except EOFError:
@@ -131,7 +134,9 @@ class _Runner:
             code = command
         else:
             self._cell.started(command.pid)
-            code, reason = self._wait(command.pid, started + request["timeout"])
+            # Without a time, the harness says when it is over.
+            timeout = math.inf if request["timeout"] is None else request["timeout"]
+            code, reason = self._wait(command.pid, started + timeout)
             command.returncode = code  # it is reaped already
         self._cell.end_all()
         return {"exit_code": code, "reason": reason, "duration": time.monotonic() - started}
@@ -169,7 +174,8 @@ class _Runner:
             pause = min(left, self._cell.watch or _LONGEST)
             events = dict(self._poll.poll(pause * 1000))
             if self._control.fileno() in events:
-                raise EOFError("the harness hung up")
+                wire.receive(self._control)  # raises when the harness has hung up
+                return -signal.SIGKILL, "timeout"
             if self._woken in events:
                 os.read(self._woken, 512)
             if (status := _reap(child)) is not None:

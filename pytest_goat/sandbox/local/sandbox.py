@@ -7,11 +7,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_goat.errors import Cause, SandboxError
-from pytest_goat.sandbox.base import MB, ExecResult, File, NoRoom, SandboxSpec, Taken
+from pytest_goat.sandbox.base import MB, ExecResult, Extra, File, NoRoom, SandboxSpec, Taken, time_is_over
 from pytest_goat.sandbox.local import collector, layout, syscalls, wire
 from pytest_goat.sandbox.local.cgroup import MemoryGroup
 from pytest_goat.sandbox.local.channel import Channel
@@ -119,18 +119,19 @@ class LocalSandbox:
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        extra: Extra | None = None,
     ) -> ExecResult:
         request = {
             "argv": [self._place(part) for part in argv],
             "env": self._environment() | {name: self._place(value) for name, value in (env or {}).items()},
             "cwd": cwd or self.workdir,
-            "timeout": timeout,
+            "timeout": timeout if extra is None else None,
         }
         async with self._turn:
             self._check_open()
             source, out, err = Input(stdin), Output(self._limits.output), Output(self._limits.output)
             try:
-                async with asyncio.timeout(timeout + _GRACE):
+                async with self._bounded(timeout, extra):
                     ended = await self._run(request, source, out, err)
                     return self._result(ended, await out.all(), await err.all())
             except TimeoutError as error:
@@ -144,6 +145,25 @@ class LocalSandbox:
             finally:
                 for stream in (source, out, err):
                     stream.close()
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, timeout: float, extra: Extra | None) -> AsyncIterator[None]:
+        """See to it that what is done here ends shortly after the command's time. Raises `TimeoutError`."""
+        if extra is None:
+            async with asyncio.timeout(timeout + _GRACE):
+                yield
+            return
+        async with asyncio.timeout(None) as bound:
+            ending = asyncio.create_task(self._end_in_time(timeout, extra, bound))
+            try:
+                yield
+            finally:
+                ending.cancel()
+
+    async def _end_in_time(self, timeout: float, extra: Extra, bound: asyncio.Timeout) -> None:
+        await time_is_over(timeout, extra)
+        bound.reschedule(asyncio.get_running_loop().time() + _GRACE)
+        self._channel.send({"stop": True})
 
     async def _run(self, request: wire.Message, source: Input, out: Output, err: Output) -> wire.Message:
         theirs = (source.reader, out.writer, err.writer)

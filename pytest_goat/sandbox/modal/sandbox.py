@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_goat.cloud.client import within
 from pytest_goat.cloud.errors import sandbox_error
 from pytest_goat.errors import Cause, GoatError, SandboxError
-from pytest_goat.sandbox.base import MB, ExecResult, File, NoRoom, SandboxSpec, Taken, parts_of
+from pytest_goat.sandbox.base import (
+    MB,
+    ExecResult,
+    Extra,
+    File,
+    NoRoom,
+    SandboxSpec,
+    Taken,
+    parts_of,
+    time_is_over,
+)
 from pytest_goat.sandbox.modal import wire
 from pytest_goat.sandbox.modal.images import RUN
 from pytest_goat.sandbox.modal.inside.layout import OUTDIR, WORKDIR
@@ -122,12 +132,15 @@ class ModalSandbox:
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        extra: Extra | None = None,
     ) -> ExecResult:
-        command = wire.Command(argv, stdin, dict(env or {}), cwd or WORKDIR, timeout)
+        # With more time to be had, the host says when it is over, and the sandbox only sees to it in the end.
+        longest = timeout if extra is None else max(timeout, self._lifetime)
+        command = wire.Command(argv, stdin, dict(env or {}), cwd or WORKDIR, longest, extra is not None)
         takes = [wire.Take(root, None, self._prefetch, _MAX_FILES) for root in self._known if self._prefetch]
         async with self._turn:
             self._check_open()
-            reply = await self._ask(command, takes, timeout)
+            reply = await self._ask(command, takes, timeout, extra)
             for take, haul in zip(takes, reply.hauls, strict=True):
                 self._known[take.root] = Known(haul)
             if reply.result is None or not reply.clean:
@@ -138,13 +151,17 @@ class ModalSandbox:
             return reply.result
 
     async def _ask(
-        self, command: wire.Command | None, takes: Sequence[wire.Take], timeout: float
+        self,
+        command: wire.Command | None,
+        takes: Sequence[wire.Take],
+        timeout: float,
+        extra: Extra | None = None,
     ) -> wire.Reply:
         """Send what is pending with `command` and `takes`. After any error but a refusal we are closed."""
         message = wire.request(self._pending, command, takes, self._limits)
         self._pending = []
         frame = wire.Frame(wire.most(takes, self._limits))
-        self._call = asyncio.ensure_future(self._exchange(message, frame, timeout))
+        self._call = asyncio.ensure_future(self._exchange(message, frame, timeout, extra))
         try:
             reply = await self._call
         except asyncio.CancelledError:
@@ -169,29 +186,58 @@ class ModalSandbox:
         self._used = reply.used
         return reply
 
-    async def _exchange(self, message: bytes, frame: wire.Frame, timeout: float) -> wire.Reply:
-        seconds = timeout + self._deadlines.answer
+    async def _exchange(
+        self, message: bytes, frame: wire.Frame, timeout: float, extra: Extra | None
+    ) -> wire.Reply:
+        longest = timeout if extra is None else max(timeout, self._lifetime)
+        seconds = longest + self._deadlines.answer
         process = await within(
             self._box.exec.aio(*RUN, text=False, timeout=math.ceil(seconds) + _MARGIN),
             self._deadlines.start,
             "starting a command",
         )
         self._set_started()
-        reply = await within(self._converse(process, message, frame), seconds, "the answer to a command")
+        talk = self._converse(process, message, frame, to_its_end=extra is None)
+        if extra is None:
+            reply = await within(talk, seconds, "the answer to a command")
+        else:
+            reply = await self._end_in_time(process, talk, time_is_over(timeout, extra))
         if reply is None:
             raise await self._lost(process)
         return reply
 
-    async def _converse(
-        self, process: ContainerProcess[bytes], message: bytes, frame: wire.Frame
+    async def _end_in_time(
+        self,
+        process: ContainerProcess[bytes],
+        talk: Coroutine[None, None, wire.Reply | None],
+        over: Coroutine[None, None, None],
     ) -> wire.Reply | None:
+        """The reply to a command that is told when its time is `over`, in one call more."""
+        from modal import Error
+
+        talking, watching = asyncio.ensure_future(talk), asyncio.ensure_future(over)
+        try:
+            await asyncio.wait({talking, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not talking.done():
+                with contextlib.suppress(Error, ValueError):  # it may have ended just now
+                    process.stdin.write_eof()
+                    await within(process.stdin.drain.aio(), self._deadlines.answer, "ending a command")
+            return await within(talking, self._deadlines.answer, "the answer to a command")
+        finally:
+            talking.cancel()
+            watching.cancel()
+
+    async def _converse(
+        self, process: ContainerProcess[bytes], message: bytes, frame: wire.Frame, *, to_its_end: bool
+    ) -> wire.Reply | None:
+        """Send `message`, `to_its_end` if nothing else is to be said, and hear the reply."""
         from modal import Error
 
         # Nobody may be there to read it; what is there to read then tells.
         with contextlib.suppress(Error, ValueError):
             for start in range(0, len(message), _CHUNK):
                 process.stdin.write(message[start : start + _CHUNK])
-                if start + _CHUNK >= len(message):
+                if to_its_end and start + _CHUNK >= len(message):
                     process.stdin.write_eof()
                 await process.stdin.drain.aio()
         async for chunk in process.stdout:

@@ -36,6 +36,8 @@ class Command:
     env: dict[str, str]
     cwd: str
     timeout: float
+    until_told: bool = False
+    """The end of stdin is the end of its time, if that comes before `timeout`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def request(
             "env": command.env,
             "cwd": command.cwd,
             "timeout": command.timeout,
+            "until_told": command.until_told,
             "stdin": len(command.stdin),
         }
         body.append(command.stdin)

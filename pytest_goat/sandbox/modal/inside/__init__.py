@@ -5,7 +5,8 @@ standard library alone. A request is
 
     a line with the length of its header, the header (JSON), the bytes of files to put, the command's stdin
 
-and is worked off in this order: put files, run a command, take files. The reply is one frame
+and is worked off in this order: put files, run a command, take files. Where the request says so, the end of
+stdin that comes while the command runs is the end of its time. The reply is one frame
 
     GOAT <length of its header> <length of its body>, the header (JSON), the body, END
 

@@ -20,7 +20,7 @@ WATCH = 0.25
 DRAIN_WITHIN = 5.0
 """Seconds for what is left in the pipes when nobody writes to them any more."""
 CHUNK = 1 << 16
-STDIN, STDOUT, STDERR, WAKE = range(4)
+STDIN, STDOUT, STDERR, WAKE, TOLD = range(5)
 
 Limits = Mapping[str, int]
 
@@ -29,6 +29,8 @@ def run(command: Mapping[str, Any], stdin: bytes, limits: Limits) -> tuple[dict[
     """Run `command`; how it ended, and its stdout and stderr."""
     started = time.monotonic()
     child = Child(command, stdin, limits)
+    if command["until_told"]:
+        child.listen()
     code, reason = child.wait(started + command["timeout"])
     clean = processes.end_all()
     streams = child.rest()
@@ -54,6 +56,7 @@ class Child:
         self._stdin = memoryview(stdin)
         self._kept = {STDOUT: bytearray(), STDERR: bytearray()}
         self.truncated = False
+        self._told = False
         self._code = 0
         woken, wake = os.pipe()
         for fd in (woken, wake):
@@ -110,6 +113,10 @@ class Child:
         os.umask(0o022)
         processes.become_user()
 
+    def listen(self) -> None:
+        """End the command when our own stdin ends: whoever asked for it says so that its time is over."""
+        self._selector.register(0, selectors.EVENT_READ, TOLD)
+
     def wait(self, deadline: float) -> tuple[int, str]:
         """The exit code, and why the command has to be ended: "" when it ended by itself."""
         if self._process is None:
@@ -117,7 +124,7 @@ class Child:
         look = time.monotonic() + WATCH
         while True:
             now = time.monotonic()
-            if now >= deadline:
+            if now >= deadline or self._told:
                 return -signal.SIGKILL, "timeout"
             if now >= look:
                 if limit := self._exceeded():
@@ -146,6 +153,9 @@ class Child:
             stream: Any = key.fileobj
             if key.data == WAKE:
                 os.read(stream, 512)
+            elif key.data == TOLD:
+                self._told = True
+                self._selector.unregister(stream)
             elif key.data == STDIN:
                 self._feed(stream)
             else:
