@@ -17,6 +17,7 @@ from pytest_goat.checks.base import CheckContext, CheckResult
 from pytest_goat.errors import Cause, GoatError, InfraError, SandboxError, UserError
 from pytest_goat.gateway.base import Endpoint, Gateway, Seen, TrialKey, Usage
 from pytest_goat.gateway.heard import Heard
+from pytest_goat.redact import Redactor
 from pytest_goat.result import Attempt, Phases, Status, TrialResult
 from pytest_goat.sandbox.base import MB, Backend, ExecResult, File, Files, Sandbox, SandboxLimits, SandboxSpec
 from pytest_goat.task import JudgeCheck, Task, Trial
@@ -122,7 +123,7 @@ async def execute(bench: Workbench) -> TrialOutput:
     try:
         original = await bench.open()
         work = await bench.work()
-        return _output(bench, original, work, await _check(bench, original, work))
+        return bench.without_key(_output(bench, original, work, await _check(bench, original, work)))
     except InfraError as error:
         ruling = Ruling(Status.ERROR, error.cause, str(error))
     except UserError as error:
@@ -134,7 +135,7 @@ async def execute(bench: Workbench) -> TrialOutput:
         seen = await bench.seen()
     except InfraError:
         seen = Seen()  # what ended the trial is told already
-    return TrialOutput(bench.trial, bench.result(ruling, seen), {})
+    return bench.without_key(TrialOutput(bench.trial, bench.result(ruling, seen), {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +246,14 @@ class Workbench:
         spent = self._phases.open + self._phases.agent + self._phases.checks
         elapsed = time.monotonic() - self._clock
         self._phases = dataclasses.replace(self._phases, **{phase: elapsed - spent})
+
+    def without_key(self, output: TrialOutput) -> TrialOutput:
+        """The output without the trial's own key, which whatever ran in the sandbox may have shown."""
+        if self._endpoint is None:
+            return output
+        redactor = Redactor([self._endpoint.api_key])
+        artifacts = {name: redactor.data(data) for name, data in output.artifacts.items()}
+        return TrialOutput(output.trial, output.result.redacted(redactor), artifacts)
 
     def result(self, ruling: Ruling, seen: Seen) -> TrialResult:
         """The result as far as it does not depend on checks."""
