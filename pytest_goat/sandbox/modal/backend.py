@@ -175,14 +175,15 @@ class ModalBackend:
 
     async def _create(self, arguments: dict[str, Any]) -> Sandbox:
         assert self._limiter is not None  # noqa: S101 - started
-        patience = time.monotonic() + self._patience
+        patience = math.inf
         while True:
-            await self._limiter.slot()
+            slot = await self._limiter.slot(again=patience < math.inf)
             try:
                 box = await self._create_once(arguments)
             except Exception as error:
                 if verdict(error) is Verdict.QUOTA:
-                    self._limiter.refused()
+                    self._limiter.refused(slot)
+                    patience = min(patience, time.monotonic() + self._patience)
                     if time.monotonic() < patience:
                         continue
                     # Another try of the trial would wait as long once more.
