@@ -112,6 +112,7 @@ def make_rig(ground: Ground) -> Rig:
         settings.judge_model,
         settings.max_trial_cost,
         record=settings.record is not None,
+        max_wait=settings.max_wait,
     )
 
 

@@ -54,6 +54,10 @@ def _positive(what: str) -> Parse:
 _seconds = _positive("of seconds")
 
 
+def _seconds_or_none(value: str) -> float:
+    return 0.0 if value.strip() in ("0", "0.0") else float(_seconds(value))
+
+
 def _share(value: str) -> float:
     try:
         number = float(value)
@@ -124,6 +128,13 @@ class Settings:
         "Seconds without a byte from the model until a call counts as hung (default 60;\n"
         "never more than half of a task's own time).",
         _seconds,
+        "SECONDS",
+    )
+    max_wait: float = _option(
+        1800.0,
+        "Seconds that rate limits may hold back the model calls of one trial, together; they do\n"
+        "not count as the agent's time (default 1800; 0: agents get each refusal).",
+        _seconds_or_none,
         "SECONDS",
     )
     retries: int = _option(

@@ -64,6 +64,10 @@ class Rig:
     """Seconds before the first retry; doubles with each, with up to as much again of jitter."""
     record: bool = False
     """Whether the model's answers are kept, for a recording."""
+    max_wait: float = 0.0
+    """Seconds that rate limits may hold back the calls of one attempt, beyond the agent's time; 0: what a
+    provider refuses is the agent's own affair.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,7 @@ class Workbench:
         )
         attach = None
         if agent.needs_model:
-            key = trial_key(self.trial, self.rig.run_id, record=self.rig.record)
+            key = trial_key(self.trial, self.rig.run_id, record=self.rig.record, max_wait=self.rig.max_wait)
             key = dataclasses.replace(key, max_cost=self._max_cost)
             # Half the time of the task at most: a hung model is told from a slow agent.
             self._endpoint = self.rig.gateway.open(key, limits.timeout / 2)
@@ -189,7 +193,7 @@ class Workbench:
             attach,
             hosts=self.rig.gateway.hosts if agent.needs_model else (),
             machine=self.trial.task.machine,
-            lifetime=lifetime(self.trial.task),
+            lifetime=lifetime(self.trial.task) + (self.rig.max_wait if agent.needs_model else 0.0),
         )
         self._sandbox = await self.rig.backend.open(spec)
         if self._endpoint is not None:
@@ -217,7 +221,11 @@ class Workbench:
         if command.work:
             await sandbox.put(command.work)
         executed = await sandbox.exec(
-            command.argv, stdin=command.stdin, env=AGENT_ENV | command.env, timeout=task.limits.timeout
+            command.argv,
+            stdin=command.stdin,
+            env=AGENT_ENV | command.env,
+            timeout=task.limits.timeout,
+            extra=self._waited if self._endpoint and self.rig.max_wait else None,
         )
         left = await sandbox.take(root=sandbox.outdir)
         seen = await self.seen()
@@ -228,6 +236,13 @@ class Workbench:
     async def seen(self) -> Seen:
         """What the gateway saw of this attempt so far."""
         return await self._endpoint.seen() if self._endpoint else Seen()
+
+    async def _waited(self) -> float:
+        """Seconds that the agent has lost to rate limits, which are no limits of its own."""
+        try:
+            return await self._endpoint.waited() if self._endpoint else 0.0
+        except InfraError:
+            return 0.0  # `seen` will tell
 
     async def close(self) -> None:
         """End the sandbox and the endpoint."""
@@ -279,12 +294,19 @@ class Workbench:
         )
 
 
-def trial_key(trial: Trial, run_id: str, *, record: bool = False) -> TrialKey:
-    """Who the trial is to the gateway. `record`: its answers are to be kept."""
+def trial_key(trial: Trial, run_id: str, *, record: bool = False, max_wait: float = 0.0) -> TrialKey:
+    """Who the trial is to the gateway. `record`: its answers are to be kept. `max_wait`: as `Rig`."""
     task = trial.task
-    root = task.suite.root if task.suite else None
     return TrialKey(
-        run_id, trial.id, task.id, trial.model, root, lifetime(task), epoch=trial.epoch, record=record
+        run_id,
+        trial.id,
+        task.id,
+        trial.model,
+        task.suite.root if task.suite else None,
+        lifetime(task) + max_wait,
+        epoch=trial.epoch,
+        record=record,
+        max_wait=max_wait,
     )
 
 
@@ -313,7 +335,7 @@ async def _check(bench: Workbench, original: Files, work: Work) -> Checked:
         return Checked([], left.files)
     judge: Endpoint | None = None
     if rig.judge_model and any(isinstance(check, JudgeCheck) for check in task.checks):
-        key = trial_key(bench.trial, rig.run_id, record=rig.record)
+        key = trial_key(bench.trial, rig.run_id, record=rig.record, max_wait=rig.max_wait)
         judge = rig.gateway.open(dataclasses.replace(key, model=rig.judge_model))
     ask = judge.ask if judge else None
     try:

@@ -25,6 +25,10 @@ REPORT_MARGIN = 2.0
 """Seconds before the end of its time at which the agent stops by itself, so that it can still report."""
 LEAST_SHARE = 0.75
 """Share of a short time that it may work all the same; a model counts as hung after the half of it."""
+MOST_IDLE = 3600.0
+"""Seconds beyond its time: how long a call may go without a byte is for the gateway to say, which holds some
+back for a rate limit and ends those whose model is silent.
+"""
 RESULT_MAX = 1024 * 1024
 """Bytes of a result file: a larger one is no honest one, and everything in it would be carried along."""
 MESSAGE_MAX = 500
@@ -82,6 +86,7 @@ class GoatEval:
                 "GOAT_RESULT_FILE": f"{given.outdir}/result.json",
                 "GOAT_TRAJECTORY_FILE": f"{given.outdir}/trajectory.jsonl",
                 "GOAT_DEADLINE_S": f"{max(limits.timeout - REPORT_MARGIN, limits.timeout * LEAST_SHARE):g}",
+                "GOAT_IDLE_S": f"{limits.timeout + MOST_IDLE:g}",
                 "GOAT_RUN_ID": given.trial_id,
             },
         )

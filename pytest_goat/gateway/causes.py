@@ -91,6 +91,7 @@ class Row:
 
 
 _IN_ANSWER = 200
+_TOO_LARGE = _words("request too large")
 _OVERLOADED = 529
 """Anthropic's own; LiteLLM makes a 500 of it."""
 
@@ -194,4 +195,6 @@ def is_refusal(outcome: Outcome) -> bool:
         return False
     if outcome.status >= 500:
         return outcome.status == _OVERLOADED or "overloaded" in outcome.error.lower()
+    if _TOO_LARGE.search(outcome.error):
+        return False  # for any rate
     return outcome.status == 429 and cause_of(outcome) is Cause.RATE_LIMITED

@@ -31,6 +31,10 @@ _GRACE = 5.0
 """Seconds to wait for what may follow the end of an answer (usage, and the end of the stream), and for the
 words of an error."""
 
+_MOST_REFUSALS = 8
+"""Of one call: more than come before a limit by the minute opens again. Others may be let through meanwhile,
+but not this one."""
+
 _STATUS = {Ending.UNREACHABLE: 502, Ending.SILENT: 504, Ending.CUT: 502, Ending.BUG: 500}
 """What the agent is answered when the provider gave no answer."""
 
@@ -193,7 +197,7 @@ class Exchange:
             return False
         record.refusals += 1
         ahead = throttle.refused(record.sent, retry_after(answer.headers, throttle.now()))
-        return ahead <= record.patience
+        return record.refusals < _MOST_REFUSALS and ahead <= record.patience
 
     async def _start(self, answer: Answer, sink: Sink) -> None:
         headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}

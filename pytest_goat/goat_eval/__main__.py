@@ -86,7 +86,7 @@ class Run:
     def _outcome(self) -> tuple[str, dict[str, Any] | None]:
         """How the run ends: its status and error."""
         try:
-            self._signals.listen(self._config.deadline)
+            self._signals.listen(self._config.deadline, self._model.waited)
             return self._converse(), None
         except ConfigError as error:
             say(str(error))

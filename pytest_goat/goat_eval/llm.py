@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 MAX_TOKENS = 16384
 MAX_RETRY_AFTER = 60.0
+WAITED_IDLE = 1.0
 TIMEOUT_STATUSES = (408, 504)
 RETRYABLE = (*TIMEOUT_STATUSES, 429, 500, 502, 503, 529)
 KINDS = {
@@ -50,7 +51,8 @@ class Model:
 
     def __init__(self, config: Config, recorder: Recorder) -> None:
         self._http = Http(config.idle)
-        self._url = config.base_url.rstrip("/") + "/chat/completions"
+        self._base = config.base_url.rstrip("/")
+        self._url = self._base + "/chat/completions"
         self._backoff = config.backoff
         self._recorder = recorder
         self._name = config.model
@@ -82,6 +84,17 @@ class Model:
                 self._recorder.answered(whole, time.monotonic() - began)
                 return whole
         raise AssertionError("the last attempt returns or raises")
+
+    def waited(self) -> float:
+        """Seconds in which the gateway has held calls back for a rate limit; 0 where it does not tell."""
+        http = Http(WAITED_IDLE)
+        try:
+            response = http.request("GET", self._base + "/waited", self._headers)
+            return float(json.loads(response.read())["waited"]) if response.status == 200 else 0.0
+        except (HttpError, ValueError, TypeError, KeyError):
+            return 0.0
+        finally:
+            http.close()
 
     def close(self) -> None:
         self._http.close()

@@ -12,10 +12,12 @@ from .errors import Stopped, ToolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
 _AGAIN = 0.5
-"""Seconds until the exception is raised again: Python drops one that is raised inside a destructor."""
+"""Seconds until the exception is raised again: Python drops one that is raised inside a destructor. And the
+least that a deadline is put off by."""
 
 
 class Signals:
@@ -26,10 +28,15 @@ class Signals:
         self._limit = 0.0
         self._limit_seconds = 0.0
         self._stopped: Stopped | None = None
+        self._given = 0.0
 
-    def listen(self, deadline: float) -> None:
-        """Raise `Stopped` upon SIGTERM, SIGINT, and in `deadline` seconds (0: never)."""
+    def listen(self, deadline: float, more: Callable[[], float] = lambda: 0.0) -> None:
+        """Raise `Stopped` upon SIGTERM, SIGINT, and in `deadline` seconds (0: never).
+
+        When they are over, `more` is asked by how many seconds they are prolonged, until it gives no more.
+        """
         self._deadline = time.monotonic() + deadline if deadline else 0.0
+        self._more = more
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, self._alarm)
@@ -66,9 +73,19 @@ class Signals:
         signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
         raise self._stopped
 
+    def _prolong(self) -> bool:
+        """Put the deadline off, when there is more time."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        given, self._given = self._given, self._more()
+        if self._given <= given:
+            return False
+        self._deadline += max(self._given - given, _AGAIN)
+        self._arm()
+        return True
+
     def _alarm(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._stopped is None and self._deadline and now >= self._deadline:
+        if self._stopped is None and self._deadline and now >= self._deadline and not self._prolong():
             self._stopped = Stopped(0)
         if self._stopped is not None:
             raise self._stopped

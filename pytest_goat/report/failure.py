@@ -61,6 +61,8 @@ def usage_line(result: TrialResult) -> str:
     agent = f"agent {seconds(phases.agent)}"
     if result.calls:
         agent += f" of which model {seconds(result.model_seconds)}"
+    if result.waited:
+        agent += f" and waiting for the rate limit {seconds(result.waited)}"
     parts = f"sandbox {seconds(phases.open)}, {agent}, checks {seconds(phases.checks)}"
     usage = f"{tokens(result.usage)} tokens, cost {spent_in_words(result.usage)}"
     return f"usage: {count(result.turns, 'turn')}, {usage}, {seconds(phases.total)} ({parts})"

@@ -121,6 +121,7 @@ def _detail(result: TrialResult) -> list[str]:
     for number, call in enumerate(result.calls, 1):
         ended = f"{call.cause.value}: {clean(call.message)}" if call.cause else call.finish_reason or "ended"
         took = f"{tokens(call.usage)} tokens, {seconds(call.duration)}"
+        took += f" ({seconds(call.waited)} waiting for the rate limit)" if call.waited else ""
         lines.append(
             f"call {number}: {call.status} {clean(call.model_served or call.model_asked)}, {took}, {ended}"
         )
