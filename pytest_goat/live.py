@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import queue
 import shutil
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
 
+from pytest_goat.gateway.base import Waiting
 from pytest_goat.report.progress import Progress, progress_line
 
 INTERVAL = 0.5
@@ -20,8 +22,11 @@ T = TypeVar("T")
 class LiveLine:
     """Shows `progress` while the run waits: on a terminal only, and not under -q."""
 
-    def __init__(self, config: pytest.Config, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(
+        self, config: pytest.Config, progress: Progress, waiting: Callable[[], Sequence[Waiting]]
+    ) -> None:
+        """`waiting` tells what rate limits hold back."""
+        self.progress, self._waiting = progress, waiting
         reporter = config.pluginmanager.getplugin("terminalreporter")
         wanted = reporter is not None and reporter.isatty and config.get_verbosity() >= 0
         self._reporter: pytest.TerminalReporter | None = reporter if wanted else None
@@ -44,5 +49,6 @@ class LiveLine:
 
     def _show(self, reporter: pytest.TerminalReporter) -> None:
         reporter.ensure_newline()
+        self.progress.waiting = self._waiting()
         width = shutil.get_terminal_size().columns - 1
         reporter.write(ERASE + progress_line(self.progress, width), flush=True)

@@ -253,7 +253,7 @@ class GoatSession:
         boundary = _Boundary.from_parent(session, name="goat-boundary")
         finished: queue.SimpleQueue[GoatItem] = queue.SimpleQueue()
         waiting = iter(trials)
-        live = LiveLine(self.config, Progress(len(trials), self.parallel))
+        live = LiveLine(self.config, Progress(len(trials), self.parallel), self.start().gateway.waiting)
 
         def start_next() -> None:
             item = next(waiting, None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from statistics import median
 
-from pytest_goat.gateway.base import Usage
+from pytest_goat.gateway.base import Usage, Waiting
 from pytest_goat.report.text import seconds, spent, tokens
 from pytest_goat.result import Status, TrialResult
 
@@ -26,6 +27,8 @@ class Progress:
     usage: Usage = Usage()
     durations: list[float] = field(default_factory=list)
     """Seconds of each trial that ran."""
+    waiting: Sequence[Waiting] = ()
+    """What rate limits hold back now."""
 
     @property
     def done(self) -> int:
@@ -53,10 +56,15 @@ class Progress:
 
 
 def progress_line(state: Progress, width: int = 80) -> str:
-    """One line: done, running, outcomes, spend, time left; what does not fit is left out from the end."""
+    """One line: done, running, outcomes, rate limits, time left, spend. From the end, what does not fit is
+    left out.
+    """
     parts = [f"{state.done}/{state.total} done", f"{state.running} running", f"{state.passed} passed"]
     parts += [
         f"{number} {word}" for number, word in ((state.failed, "failed"), (state.errors, "errors")) if number
+    ]
+    parts += [
+        f"{row.calls} waiting for {row.model} (rate limit, {row.seconds:.0f} s)" for row in state.waiting
     ]
     left = time_left(state)
     parts += [f"{seconds(left)} left"] if left else []

@@ -43,6 +43,7 @@ def test_the_command_keeps_the_contract(agent: GoatEval) -> None:
         "GOAT_RESULT_FILE": "/box/out/result.json",
         "GOAT_TRAJECTORY_FILE": "/box/out/trajectory.jsonl",
         "GOAT_DEADLINE_S": "58",
+        "GOAT_IDLE_S": "3660",
         "GOAT_RUN_ID": "hello-1",
     }
     assert [(mount.target, Path(mount.source).name) for mount in agent.mounts] == [(PROGRAM, "my-eval")]

@@ -154,7 +154,7 @@ def test_every_ending_has_its_verdict(
         for name, case in CASES.items()
     ]
     with ModelServer(serve, api_key=KEY) as server:
-        options = (f"--goat-parallel={len(CASES)}", "--goat-retries=0")
+        options = (f"--goat-parallel={len(CASES)}", "--goat-retries=0", "--goat-max-wait=0")
         result = run_suite(pytester, tasks, server.url, agent, *options)
 
     expected = {name: case.expected(agent) for name, case in CASES.items()}

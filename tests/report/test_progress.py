@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_goat.gateway.base import Usage
+from pytest_goat.gateway.base import Usage, Waiting
 from pytest_goat.report.progress import Progress, progress_line, time_left
 from pytest_goat.result import Phases
 from tests.support.results import make_results
@@ -25,6 +25,15 @@ def test_a_run_under_way() -> None:
     line = progress_line(state_after(passed=10, failed=1, errors=1), width=100)
     assert line == (
         "12/64 done, 16 running, 10 passed, 1 failed, 1 errors, 2m00s left, 54.2k tokens, $0.1200"
+    )
+
+
+def test_what_a_rate_limit_holds_back_is_told() -> None:
+    state = state_after(passed=10)
+    state.waiting = [Waiting("gpt-5-mini", 3, 11.8)]
+    line = progress_line(state, width=100)
+    assert line.startswith(
+        "10/64 done, 16 running, 10 passed, 3 waiting for gpt-5-mini (rate limit, 12 s), 2m00s left"
     )
 
 
