@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from pytest_goat.open_files import allow_open_files
 from pytest_goat.result import TrialResult
 from pytest_goat.task import Trial
 from pytest_goat.trial import Rig, TrialOutput, run_trial
@@ -31,7 +32,7 @@ class Scheduler:
     """
 
     def __init__(self, rig: Rig, slots: int, keep: Keep) -> None:
-        self._rig, self._keep = rig, keep
+        self._rig, self._keep, self._count = rig, keep, slots
         self._loop = asyncio.new_event_loop()
         self._slots = asyncio.Semaphore(slots)
         self._thread = threading.Thread(target=self._loop.run_forever, name="goat-trials", daemon=True)
@@ -39,6 +40,7 @@ class Scheduler:
 
     def start(self) -> None:
         """Start the loop, the gateway and the backend. Raises `UserError` when one cannot work here."""
+        allow_open_files(self._count)
         self._thread.start()
         self.call(self._rig.gateway.start())
         self.call(self._rig.backend.start())

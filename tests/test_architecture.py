@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "pytest_goat"
 
 LAYERS = (
     ("errors", "redact", "run_id", "shared"),
-    ("settings", "environ"),
+    ("settings", "environ", "open_files"),
     ("cloud",),
     ("task",),
     ("collect",),
