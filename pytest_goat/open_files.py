@@ -23,7 +23,7 @@ def allow_open_files(trials: int) -> None:
         if most < least:
             raise UserError(
                 f"{trials} trials at once need {least} open files, and this system allows a process {most}.\n"
-                f"  Raise that, by `ulimit -n {wanted}` as root, or take --goat-parallel {max(1, most - SPARE)}."
+                f"  Raise that (`ulimit -n {wanted}` as root) or take --goat-parallel {max(1, most - SPARE)}."
             )
         wanted = min(wanted, most)
     if allowed != resource.RLIM_INFINITY and allowed < wanted:
