@@ -203,7 +203,7 @@ class GoatSession:
         try:
             return future.result()
         except OSError as error:
-            raise UserError(f"the result of {trial.node_id} cannot be written: {error}") from error
+            raise TrialError(f"the result of {trial.node_id} cannot be written: {error}") from error
 
     def begin(self, session: pytest.Session, trials: Sequence[Trial]) -> None:
         """Start for the trials that were collected; what is wrong is one message, not one a trial."""

@@ -31,6 +31,21 @@ def the_run(pytester: pytest.Pytester) -> Path:
     return record.parent
 
 
+def test_a_result_that_cannot_be_written_is_an_error(suite: pytest.Pytester) -> None:
+    suite.makeconftest("""
+        import pathlib, pytest, shutil
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtestloop():
+            for trials in pathlib.Path(".goat/results").glob("*/trials"):
+                shutil.rmtree(trials)
+            return (yield)
+    """)
+    done = suite.runpytest_subprocess("suite")
+    done.assert_outcomes(errors=2)
+    done.stdout.fnmatch_lines(["the result of *one* cannot be written: *"])
+    assert "Traceback" not in done.stdout.str()
+
+
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "workers"])
 def test_the_run_is_stored(suite: pytest.Pytester, workers: list[str]) -> None:
     suite.runpytest_subprocess("suite", *workers)
