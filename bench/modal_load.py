@@ -54,8 +54,8 @@ def _at_once(ran: Ran, count: int, wait: float) -> Iterator[Row]:
     note = f"median {lags[len(lags) // 2] * 1000:.1f} ms, most {lags[-1] * 1000:.0f} ms"
     yield Row(f"{what}, loop held up, 99 %", lags[len(lags) * 99 // 100] * 1000, "ms", note=note)
     note = (
-        f"{descriptors[0]} before, {max(descriptors)} at most; 100 of those left are connections that the SDK "
-        f"keeps for uploads; threads {threads[0]}, {max(threads)} at most"
+        f"{descriptors[0]} before, {max(descriptors)} at most; 100 of those left are connections that the "
+        f"SDK keeps for uploads; threads {threads[0]}, {max(threads)} at most"
     )
     yield Row(f"{what}, open files left", descriptors[-1] - descriptors[0], "", note=note)
 

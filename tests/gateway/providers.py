@@ -62,6 +62,9 @@ class Parts:
 
     async def stop(self) -> None: ...
 
+    def quota(self, model: str) -> str:
+        return ""
+
     def handover(self) -> dict[str, str]:
         return {}
 
