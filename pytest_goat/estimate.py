@@ -59,10 +59,10 @@ def most_of(row: Model, task: Task) -> float | None:
 
 
 def spent(results: Iterable[TrialResult]) -> dict[Key, list[float]]:
-    """The costs of earlier trials in USD, by what was tried; those of which no cost is known are left out."""
+    """The costs of earlier trials in USD, by what was tried; those not wholly known are left out."""
     found: dict[Key, list[float]] = defaultdict(list)
     for result in results:
-        if result.usage.cost is not None:
+        if result.usage.cost is not None and not result.usage.unpriced:
             found[result.suite, result.task_id, result.model].append(result.usage.cost)
     return found
 

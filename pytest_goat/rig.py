@@ -229,6 +229,10 @@ def _by_litellm(ground: Ground) -> Mapping[str, Upstream]:
             table.get(model)  # there is no other place where it could be
     if not rows:
         return {}
+    if settings.max_trial_cost is not None:
+        for name in rows:
+            if table.get(name).price is None:
+                ground.say(f"--goat-max-trial-cost does not bound {name}: nobody has said its price")
     from pytest_goat.gateway.litellm import LiteLLMUpstream, Running
 
     handed = ground.handed

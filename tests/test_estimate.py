@@ -46,6 +46,11 @@ def test_a_free_task_is_known_to_be_free() -> None:
     assert estimate([trial("a")], past("a", 0.0), lambda trial: None).tried == 1
 
 
+def test_a_cost_that_is_known_in_part_is_no_cost() -> None:
+    result = make_result(usage=Usage(cost=1.0, unpriced=1))
+    assert spent([result]) == {}
+
+
 @pytest.mark.parametrize(("share", "value"), [(0.5, 2), (0.9, 4), (0.75, 3), (1.0, 4), (0.01, 1)])
 def test_quantile(share: float, value: float) -> None:
     assert quantile([3, 1, 4, 2], share) == value

@@ -113,9 +113,10 @@ def test_models_and_causes(pytester: pytest.Pytester, monkeypatch: pytest.Monkey
     for name, case in CASES.items():
         tasks.append(hello_task(name, **{"prompt": f"Do {name}", "timeout": LONG, **case.task}))
     options = ["-k", "hello or " + " or ".join(TELLING), "--goat-parallel=24", "--goat-retries=0"]
+    options += ["--goat-max-wait=0", "--goat-max-trial-cost=0.012"]
     with Providers(serve) as providers:
         set_up(pytester.path, providers, monkeypatch)
-        result = run_chain(pytester, tasks, MODELS, agent, *options, "--goat-max-trial-cost=0.012")
+        result = run_chain(pytester, tasks, MODELS, agent, *options)
         calls = [call for call in providers.calls if task_of(call.asked)]
         assert providers.refused == []
     assert len(providers.calls) - len(calls) == len(MODELS)  # one each before the run
@@ -138,6 +139,9 @@ def test_models_and_causes(pytester: pytest.Pytester, monkeypatch: pytest.Monkey
         lost = name in CASES and CASES[name].unpriced
         assert trial["usage"]["unpriced"] == (len(made) if lost or model.endswith("-local") else 0), name
     assert_no_traceback(pytester.path, result)
+    result.stdout.fnmatch_lines(
+        ["*--goat-max-trial-cost does not bound llama-3.1-8b-local: nobody has said *"]
+    )
 
 
 AZURE = "/azure/openai/deployments/{}/chat/completions?api-version=2025-04-01-preview"

@@ -63,7 +63,7 @@ def serve() -> Callable[[Asked], Reply]:
     ("agent", "tasks", "models", "options"),
     [
         ("goat-eval", 10, ["gpt-5-mini", "claude-haiku-4-5"], ["-n", "4"]),
-        ("silent", 200, ["gpt-5-nano"], ["--goat-parallel=200"]),
+        ("silent", 200, ["gpt-5-nano"], ["--goat-parallel=200", "--goat-max-wait=0"]),
     ],
     ids=["four workers", "two hundred at once"],
 )
