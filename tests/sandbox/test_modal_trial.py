@@ -13,6 +13,7 @@ from pytest_goat.agent.base import Agent
 from pytest_goat.agent.builtin import Nop, Oracle
 from pytest_goat.errors import Cause
 from pytest_goat.result import Status, TrialResult
+from pytest_goat.sandbox.base import SandboxSpec
 from pytest_goat.task import FileCheck, Limits, RunCheck, Solution, Task, Trial
 from pytest_goat.trial import Rig, run_trial
 from tests.modal_server.faults import ALWAYS
@@ -141,3 +142,27 @@ def test_what_is_never_allowed_is_not_tried_again(run: Run, server: RunningServe
     result, calls = run(TASK)
     assert (result.status, result.cause, result.attempts) == (Status.ERROR, Cause.SETUP, ())
     assert calls["SandboxCreateV2"] == 1
+
+
+def test_more_time_takes_one_call_more_and_only_when_it_is_over(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    async def none() -> float:
+        return 0.0
+
+    async def work() -> tuple[int, int]:
+        backend = make_backend(tmp_path)
+        await backend.start()
+        try:
+            sandbox = await backend.open(SandboxSpec("trial"))
+            writes = []
+            for command in ("true", "sleep 60"):
+                server.reset_calls()
+                result = await sandbox.exec(["sh", "-c", command], timeout=2, extra=none)
+                assert result.timed_out == (command != "true")
+                writes.append(server.calls()["TaskExecStdinWrite"])
+            return writes[0], writes[1]
+        finally:
+            await backend.stop()
+
+    assert asyncio.run(work()) == (1, 2)
