@@ -135,7 +135,8 @@ def _names(person: Person) -> Iterator[Step]:
         yield _replacer(re.compile(rf"\bpytest-of-{user}\b"), "pytest-of-user")
         folders = re.compile(rf"(?<![\w./}}>~-])((?:/[\w.@+-]+)*/){user}(?![\w.-])")
         yield lambda text: folders.sub(r"\1user", text)
-    for host in {person.host, person.host.partition(".")[0]}:
+    # The whole name first, or its end would be left behind.
+    for host in dict.fromkeys([person.host, person.host.partition(".")[0]]):
         if re.search(r"[\d.-]", host) and len(host) > _MIN_NAME and host not in _COMMON_NAMES:
             yield _replacer(_whole(host), "host")
 
