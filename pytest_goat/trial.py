@@ -268,7 +268,7 @@ class Workbench:
             return output
         redactor = Redactor([self._endpoint.api_key])
         artifacts = {name: redactor.data(data) for name, data in output.artifacts.items()}
-        return TrialOutput(output.trial, output.result.redacted(redactor), artifacts)
+        return dataclasses.replace(output, result=output.result.redacted(redactor), artifacts=artifacts)
 
     def result(self, ruling: Ruling, seen: Seen) -> TrialResult:
         """The result as far as it does not depend on checks."""
