@@ -211,10 +211,9 @@ def _session_of(config: pytest.Config) -> GoatSession:
         from pytest_goat.session import GoatSession
 
         config.stash[SESSION] = goat = GoatSession(config, _settings_of(config), _run_id_of(config))
+        config.pluginmanager.register(goat, "goat-session")
         if not hasattr(config, "workerinput"):
             config.pluginmanager.register(goat.reporting, "goat-reporting")
-        # Its hooks come before those of what was registered earlier: sandboxes end, then results are sent.
-        config.pluginmanager.register(goat, "goat-session")
     return config.stash[SESSION]
 
 

@@ -109,7 +109,6 @@ class Reporting:
         folder.write_summary(self._summary)
         folder.write_record(ended(self._record))
         write_junit(folder.junit, self._results, self._summary)
-        self._upload()
         self._tell_junit(self._summary)
         if gates and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             ours = sum(result.status in (Status.FAILED, Status.ERROR) for result in self._results)
@@ -137,8 +136,8 @@ class Reporting:
         ):
             terminalreporter.write_line(line.text, **({line.style: True} if line.style else {}))
 
-    def _upload(self) -> None:
-        """Send what the volume does not have yet, now that the run's last file is written."""
+    def upload(self) -> None:
+        """Send what the volume does not have yet, when the run's last file is written and nothing runs."""
         if self._uploader is not None:
             self._warning = self._uploader.finish().warning
             self._uploader = None

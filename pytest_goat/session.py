@@ -215,10 +215,11 @@ class GoatSession:
             session.shouldstop = f"{REFUSED}{error}"
             self.refused = True
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Nothing runs any more when the summary is printed."""
+        """Nothing runs any more when the summary is printed; the workers have ended before this process."""
         self.close()
+        self.reporting.upload()
         recorder = self._recorder.warning if self._recorder is not None else ""
         for warning in filter(None, (self._tracing.close(), recorder)):
             self.config.issue_config_time_warning(GoatWarning(warning), stacklevel=2)
