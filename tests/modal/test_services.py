@@ -20,7 +20,7 @@ pytestmark = needs_root
 NUMBERS = itertools.count()
 SECRETS = {"goat-llm-providers": {"EXAMPLE": "-"}, "goat-litellm": {"LITELLM_MASTER_KEY": "sk-0123456789"}}
 ELSEWHERE = {"LANGFUSE_HOST": "https://langfuse.example"}
-SOON = 15.0
+SOON = 20.0
 """Seconds until it is told that Modal cannot be reached, with the start of three programs at once."""
 
 USER_TESTS = """
