@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import posixpath
-import resource
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,6 @@ _AT_A_TIME = 32
 """Sandboxes being opened; the others wait. More would only be in each other's way."""
 _OPEN_TIMEOUT = 60.0
 """Seconds."""
-_OPEN_FILES = 65536
 
 
 @dataclass(slots=True)
@@ -67,7 +64,6 @@ class LocalBackend:
 
     async def start(self) -> None:
         """Choose the isolation by trying it. Raises `UserError`, with the mend, where none holds."""
-        _raise_open_files()
         self._groups = MemoryGroups.probe()
         shown = host.view()
         refusals: dict[str, str] = {}
@@ -198,12 +194,3 @@ def _check_mount(mount: Mount) -> None:
             f"local sandbox: {mount.source} cannot be mounted at {mount.target}: take an absolute path "
             f"outside of {', '.join(inside)}, such as /opt/agent"
         )
-
-
-def _raise_open_files() -> None:
-    """An open sandbox holds three descriptors, six while a command runs: the usual 1024 are few."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
