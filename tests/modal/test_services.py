@@ -21,7 +21,7 @@ NUMBERS = itertools.count()
 SECRETS = {"goat-llm-providers": {"EXAMPLE": "-"}, "goat-litellm": {"LITELLM_MASTER_KEY": "sk-0123456789"}}
 ELSEWHERE = {"LANGFUSE_HOST": "https://langfuse.example"}
 SOON = 45.0
-"""Seconds until it is told that Modal cannot be reached: 12 on a quiet machine, where the SDK alone takes 56."""
+"""Seconds until it is told that Modal cannot be reached: 12 on a quiet machine; the SDK alone takes 56."""
 
 USER_TESTS = """
 import json, urllib.request

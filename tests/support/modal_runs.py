@@ -27,7 +27,7 @@ _FOREIGN = ("GOAT_", "LANGFUSE_", "LITELLM_", "MODAL_", "OPENAI_", "PYTEST_")
 """How variables begin that the developer of these tests may have set for other purposes."""
 
 
-def until(what: str, condition: Callable[[], object], seconds: float = 30.0) -> None:
+def until(what: str, condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for `condition`. Raises `TimeoutError`."""
     deadline = time.monotonic() + seconds
     while not condition():
