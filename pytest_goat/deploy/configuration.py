@@ -22,6 +22,7 @@ GATEWAY_PARTS = (
     "errors",
     "redact",
     "run_id",
+    "shared",
     "settings",
     "environ",
     "collect",

@@ -144,7 +144,8 @@ def test_a_loop_that_is_held_up_loses_no_slots(tmp_path: Path) -> None:
             time.sleep(0.05)  # what blocks the loop
         return max(await waiting) - started
 
-    assert 1.0 <= asyncio.run(held_up()) < 1.2
+    # A slot for each time that the loop comes round would take 5 s.
+    assert 1.0 <= asyncio.run(held_up()) < 3.0
 
 
 def test_many_who_wait_take_their_slots_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
