@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_goat.sandbox.base import ExecResult, File, SandboxLimits
@@ -42,6 +42,7 @@ def looked(root: Path, paths: list[str] | None, max_bytes: int, max_files: int) 
     return wire.Haul(files, dict(found.refused), found.truncated)
 
 
+@settings(deadline=None)
 @given(first=PUTS, then=PUTS, paths=st.none() | st.lists(PATHS, max_size=3), bounds=st.integers(0, 12))
 def test_what_is_known_is_what_is_there(
     tmp_path_factory: pytest.TempPathFactory,

@@ -49,9 +49,11 @@ class Known:
         truncated = False
         for path in self._wanted(paths, refused):
             file = self._files[path]
+            if path in files:
+                continue
             if len(file.data) > max_bytes or len(files) >= max_files:
                 truncated = True
-            elif path not in files:
+            else:
                 files[path] = file
                 max_bytes -= len(file.data)
         return Haul(files, refused, truncated).taken()

@@ -35,6 +35,8 @@ class Haul:
         self.looks_left = 4 * max_files + 100
         self.files: list[tuple[str, int, bool]] = []
         """Path, size, whether executable."""
+        self.taken: set[str] = set()
+        """Paths of `files`: what is asked for twice comes once."""
         self.data: list[bytes] = []
         self.refused: list[tuple[str, str]] = []
         """Path, and why."""
@@ -121,6 +123,8 @@ def _take_any(at: int, name: str, path: str, haul: Haul, depth: int) -> None:
 
 
 def _take_file(at: int, name: str, path: str, haul: Haul) -> None:
+    if path in haul.taken:
+        return
     fd = os.open(name, _READ, dir_fd=at)
     with open(fd, "rb") as file:
         found = os.fstat(fd)
@@ -129,5 +133,6 @@ def _take_file(at: int, name: str, path: str, haul: Haul) -> None:
             return
         data = file.read(found.st_size)
     haul.bytes_left -= len(data)
+    haul.taken.add(path)
     haul.files.append((path, len(data), bool(found.st_mode & stat.S_IXUSR)))
     haul.data.append(data)
