@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -178,11 +179,15 @@ def program(name: str, mend: str) -> str:
 
 
 def free_port() -> int:
-    """A port on the loopback that nobody listens on: parts are told of each other's by environment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on the loopback that nobody listens on: parts are told of each other's by environment.
+
+    Below those that Linux gives to connections, one of which may come before the part listens.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _ids(user: str) -> tuple[int, int]:
