@@ -274,6 +274,7 @@ class GoatSession:
             _report(session, item, boundary if left > 1 else None)
             if item.result is not None:
                 live.progress.add(item.result)
+                item.result = None  # reported: thousands of answers need not be kept twice
             start_next()
         return True
 

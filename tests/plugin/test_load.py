@@ -40,3 +40,14 @@ def test_more_trials_at_once_than_files_are_refused_at_once(pytester: pytest.Pyt
     done = pytester.runpytest_subprocess("suite", "--goat-agent=oracle", "--goat-parallel=5000")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     done.stderr.fnmatch_lines(["ERROR: 5000 trials at once need 5256 open files*", "*--goat-parallel 3744."])
+
+
+def test_results_that_were_reported_are_not_kept_by_their_items(pytester: pytest.Pytester) -> None:
+    write_suite(pytester.path / "suite", [hello_task("one"), hello_task("two", solution="true")])
+    pytester.makeconftest("""
+        def pytest_sessionfinish(session):
+            assert [item.result for item in session.items] == [None, None]
+    """)
+    done = pytester.runpytest_subprocess("suite", "--goat-agent=oracle", "-v")
+    done.assert_outcomes(passed=1, failed=1)
+    assert "INTERNALERROR" not in done.stdout.str()
