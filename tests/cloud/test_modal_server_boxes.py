@@ -131,9 +131,9 @@ def test_files_of_the_image_are_at_their_places(tmp_path: Path) -> None:
     async def work(box: Box) -> None:
         assert await sh(box, "program") == "ran\n"
         assert await sh(box, "stat -c '%u:%g %a' /opt/new/data") == "0:0 640\n"
-        assert await sh(box, "ls -d /work/folder") == "/work/folder\n"
+        assert await sh(box, "ls -d /srv/folder") == "/srv/folder\n"
 
-    within(work, Wanted(files=files, folders=["/work/folder"]))
+    within(work, Wanted(files=files, folders=["/srv/folder"]))
 
 
 def test_a_volume_is_a_folder_of_the_host(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_files_that_an_image_adds_are_there(server: RunningServer, tmp_path: Pat
         image = (
             modal.Image.debian_slim()
             .env({{"OF_IMAGE": "yes"}})
-            .workdir("/work/dir")
+            .workdir("/srv/dir")
             .add_local_file({str(program)!r}, "/usr/local/bin/program", copy=True)
             .add_local_dir({str(tmp_path / "folder")!r}, "/opt/folder")
         ).build(app)
@@ -117,4 +117,4 @@ def test_files_that_an_image_adds_are_there(server: RunningServer, tmp_path: Pat
         answer = process.stdout.read()
         sandbox.terminate()
     """
-    assert run_sdk(server, code) == "ran\nmountedyes\n/work/dir\n"
+    assert run_sdk(server, code) == "ran\nmountedyes\n/srv/dir\n"
