@@ -68,7 +68,10 @@ LANGFUSE_STARTUP = 10 * MINUTES
 LANGFUSE_STOP = 25.0
 """Seconds to put away what it holds; Modal kills a container that takes more than 30."""
 
-CONFIG = "/root/pytest_goat/infra"
+SOURCES = "/root"
+"""Where Modal puts the Python source that an image adds."""
+
+CONFIG = f"{SOURCES}/pytest_goat/infra"
 """Where the package looks for the files of `infra/`, as in an installation."""
 
 OWN_LANGFUSE = f"--{names.SERVICES_APP}-{names.LANGFUSE_FUNCTION}."
