@@ -74,9 +74,6 @@ SOURCES = "/root"
 CONFIG = f"{SOURCES}/pytest_goat/infra"
 """Where the package looks for the files of `infra/`, as in an installation."""
 
-OWN_LANGFUSE = f"--{names.SERVICES_APP}-{names.LANGFUSE_FUNCTION}."
-"""Part of the address that Modal gives to ours: `https://WORKSPACE-goat--goat-services-langfuse.modal.run`."""
-
 OWN_MODELS = "/etc/goat/models.yaml"
 VOLUME = "/vol"
 
@@ -123,7 +120,7 @@ def _langfuse_is_elsewhere() -> bool:
     """Whether the user has one; decided where this is deployed."""
     host = read_environ(Path.cwd()).get("LANGFUSE_HOST", "") if modal.is_local() else ""
     # With its address in `.env`, for traces to arrive there, ours is still to be deployed.
-    return bool(host) and OWN_LANGFUSE not in host
+    return bool(host) and names.OWN_LANGFUSE not in host
 
 
 variables = _configuration()

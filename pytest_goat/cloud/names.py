@@ -12,6 +12,9 @@ VLLM_APP = "goat-vllm"
 
 GATEWAY_FUNCTION = "gateway"
 LANGFUSE_FUNCTION = "langfuse"
+OWN_LANGFUSE = f"--{SERVICES_APP}-{LANGFUSE_FUNCTION}."
+"""Part of the address that Modal gives to ours: `https://WORKSPACE-goat--goat-services-langfuse.modal.run`."""
+
 VLLM_FUNCTION = "serve"
 
 GATEWAY_PORT = 4000

@@ -25,8 +25,6 @@ COLD_START = 120.0
 
 _GATEWAY_SECRETS = (names.PROVIDERS_SECRET, names.LITELLM_SECRET)
 _LANGFUSE_SECRETS = (names.LANGFUSE_SECRET, names.POSTGRES_SECRET)
-_OWN_LANGFUSE = f"--{names.SERVICES_APP}-{names.LANGFUSE_FUNCTION}."
-"""Part of the address that Modal gives to the one of `infra/services.py`."""
 
 
 class Cloud:
@@ -79,7 +77,7 @@ class Cloud:
     def _secrets(self) -> Answer:
         there = asyncio.run(_secret_names(self._environment))
         langfuse = self._ground.environ.get("LANGFUSE_HOST", "")
-        is_elsewhere = langfuse and _OWN_LANGFUSE not in langfuse
+        is_elsewhere = langfuse and names.OWN_LANGFUSE not in langfuse
         wanted = _GATEWAY_SECRETS if is_elsewhere else _GATEWAY_SECRETS + _LANGFUSE_SECRETS
         lacking = [name for name in wanted if name not in there]
         if lacking:

@@ -105,7 +105,7 @@ def test_root_inside_becomes_another_user_whom_others_are_closed_to() -> None:
 
     async def work(box: Box) -> None:
         await sh(box, "echo x > /opt/file; chmod 600 /opt/file; setsid sleep 1000 & echo $! > /tmp/pid")
-        script = "id -u; touch /tmp/mine; ! kill $(cat /tmp/pid); ! cat /opt/file; ! touch /usr/mine"
+        script = "id -u && touch /tmp/mine && ! kill $(cat /tmp/pid) && ! cat /opt/file && ! touch /usr/mine"
         out = await sh(box, f'python3 -c "{as_other}" "$SCRIPT"', SCRIPT=script)
         assert out.startswith("40000\n")
         assert (await sh(box, "stat -c %u /tmp/mine; kill -0 $(cat /tmp/pid)")) == "40000\n"
