@@ -143,8 +143,15 @@ def converse(argv: list[str], folder: Path, env: dict[str, str], answers: list[t
     os.close(follower)
     said, unread = "", ""
     waiting = dict(answers)
+    patience = 12
     try:
-        while select.select([leader], [], [], 60)[0]:
+        while patience:
+            if not select.select([leader], [], [], 5)[0]:
+                patience -= 1
+                if not waiting:
+                    # Python sees a Ctrl-C between a prompt and its read only at the next key.
+                    os.write(leader, b"\x03")
+                continue
             part = os.read(leader, 65536).decode()
             said, unread = said + part, unread + part
             if not re.search(r"(: |\[Y/n\] )$", unread):

@@ -30,9 +30,7 @@ def test_results_that_could_not_be_sent_are_sent_later(cloud: Cloud, project: Pr
         "right": "passed",
         "wrong": "failed",
     }
-    missing = project.goat("results", run_id, "--modal")
-    assert missing.code == 4
-    assert f"no run '{run_id}'" in missing.said
+    assert project.goat("results", run_id, "--modal").code == 4
 
     cloud.server.clear_faults()
     pushed = project.goat("push")
@@ -46,6 +44,12 @@ def test_results_that_could_not_be_sent_are_sent_later(cloud: Cloud, project: Pr
 
 
 def test_what_goat_says_when_there_is_nothing_to_say(project: Project) -> None:
+    assert project.python("-m", "modal", "environment", "create", "unused").code == 0
+    early = project.goat("results", "20200101-000000-0000", "--modal-env", "unused")
+    assert early.code == 4
+    assert "no volume goat-results in the Modal environment unused yet" in early.said
+    write_suite(project.folder / "suite", [hello_task("right")], {"right": WRITE_HELLO})
+    assert project.pytest("suite").code == 0
     unknown = project.goat("results", "20200101-000000-0000")
     assert unknown.code == 4
     assert "no run '20200101-000000-0000'" in unknown.said
@@ -54,7 +58,7 @@ def test_what_goat_says_when_there_is_nothing_to_say(project: Project) -> None:
     assert "python infra/setup.py --env nowhere" in nowhere.said
     no_age = project.goat("cleanup", "--older-than", "soon")
     assert "'soon' is no age: write 30m, 1h or 2d" in no_age.said
-    for done in (unknown, nowhere, no_age):
+    for done in (early, unknown, nowhere, no_age):
         assert "Traceback" not in done.said
 
 
