@@ -23,6 +23,7 @@ class Cause(StrEnum):
     CONTEXT_OVERFLOW = "context_overflow"
     REFUSAL = "refusal"
     BUDGET = "budget"
+    FORBIDDEN = "forbidden"
     AGENT_CRASHED = "agent_crashed"
     NO_ANSWER = "no_answer"
 

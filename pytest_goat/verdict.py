@@ -8,12 +8,13 @@ whatever happened). The rules, first match wins:
 | all pass | anything; it is noted | passed |
 | fail or none | the last model call that says something ended badly for a reason of infrastructure | error |
 | fail | a check could not be run | error |
-| fail | time, turns, budget, length, context, refusal, crash of the agent, or simply wrong work | failed |
+| fail | time, turns, budget, length, context, refusal, a forbidden request, a crash, or wrong work | failed |
 | none | the agent completed and the last model call ended well | passed, unchecked |
 | none | anything else | failed |
 
-A call that was cut off because the agent's time ran out, or that it gave up before a byte came, says nothing:
-then the one before it counts, or else a provider that fails to the end would pass for a slow agent.
+A call that was cut off because the agent's time ran out, that it gave up before a byte came, or that the
+gateway forbade, tells nothing of infrastructure: then the one before it counts. Else a provider that fails to
+the end would pass for a slow agent, and an agent could leave the pass rate by asking for what it may not.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ WORDS = {
     Cause.CONTEXT_OVERFLOW: "the conversation grew longer than the model's context",
     Cause.REFUSAL: "the model refused",
     Cause.BUDGET: "the trial's budget ran out",
+    Cause.FORBIDDEN: "the agent asked the gateway for what a trial may not",
     Cause.AGENT_CRASHED: "the agent crashed",
     Cause.NO_ANSWER: "the agent ended without an answer",
 }
@@ -103,9 +105,9 @@ def _broken_call(evidence: Evidence) -> ModelCall | None:
     """The last call that says something, when it ended badly for a reason of infrastructure."""
     ran_out = _ran_out(evidence)
     for call in reversed(evidence.seen.calls):
-        if call.cause is None and call.hung_up and (ran_out or call.first_byte is None):
-            continue
-        return call if call.cause in INFRASTRUCTURE else None
+        given_up = call.cause is None and call.hung_up and (ran_out or call.first_byte is None)
+        if not given_up and call.cause is not Cause.FORBIDDEN:
+            return call if call.cause in INFRASTRUCTURE else None
     return None
 
 
@@ -121,7 +123,7 @@ def _limit(evidence: Evidence) -> Cause | None:
     if evidence.executed.limit:
         return Cause.AGENT_CRASHED
     if last is not None:
-        if last.cause in (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL, Cause.BUDGET):
+        if last.cause in (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL, Cause.BUDGET, Cause.FORBIDDEN):
             return last.cause
         if last.finish_reason == "length":
             return Cause.LENGTH_CUT
@@ -160,6 +162,9 @@ def _words(cause: Cause, evidence: Evidence) -> str:
     if cause is Cause.AGENT_CRASHED and evidence.needs_model and not evidence.seen.calls:
         exit_code = evidence.executed.exit_code
         return f"{words}: it never called the model, and ended with exit code {exit_code}"
+    last = evidence.seen.last
+    if cause is Cause.FORBIDDEN and last is not None:
+        return f"{words}: {last.message}"
     if evidence.outcome.cause is cause and evidence.outcome.message:
         return f"{words}: {evidence.outcome.message}"
     return words

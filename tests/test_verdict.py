@@ -91,10 +91,12 @@ def test_every_cause_of_a_call_is_either_infrastructure_or_the_models() -> None:
         Cause.CONTEXT_OVERFLOW,
         Cause.REFUSAL,
         Cause.BUDGET,
+        Cause.FORBIDDEN,
     }
 
 
 KILLED = {"exit_code": -9, "timed_out": True}
+FORBIDDEN = make_call(Cause.FORBIDDEN)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +106,10 @@ KILLED = {"exit_code": -9, "timed_out": True}
         (CUT_SHORT, SILENT, KILLED),
         (CUT_IN_ANSWER, SILENT, KILLED),
         (CUT_IN_ANSWER, AgentOutcome("", False, Cause.TIMEOUT), {}),
+        (FORBIDDEN, GAVE_UP, {}),
     ],
 )
-def test_a_call_that_is_cut_off_does_not_hide_the_broken_one_before(
+def test_a_call_that_tells_nothing_does_not_hide_the_broken_one_before(
     cut_off: ModelCall, outcome: AgentOutcome, executed: dict[str, Any]
 ) -> None:
     ruling = rule(make_call(), make_call(Cause.MODEL_TIMEOUT), cut_off, outcome=outcome, **executed)
@@ -150,6 +153,8 @@ def test_a_check_that_could_not_be_run_is_an_error() -> None:
         ([make_call()], DONE, {"exit_code": -9, "limit": "memory"}, Cause.AGENT_CRASHED),
         ([make_call(Cause.CONTEXT_OVERFLOW)], SILENT, {}, Cause.CONTEXT_OVERFLOW),
         ([make_call(Cause.REFUSAL)], SILENT, {}, Cause.REFUSAL),
+        ([make_call(Cause.AUTH), make_call(), FORBIDDEN], GAVE_UP, {}, Cause.FORBIDDEN),
+        ([FORBIDDEN], SILENT, {}, Cause.FORBIDDEN),
         ([make_call(finish_reason="length")], DONE, {}, Cause.LENGTH_CUT),
         ([make_call(finish_reason="content_filter")], DONE, {}, Cause.REFUSAL),
         ([make_call(finish_reason="refusal")], DONE, {}, Cause.REFUSAL),
@@ -208,6 +213,7 @@ def test_an_agent_that_needs_no_model_is_judged_without_one() -> None:
             rule(make_call(), outcome=AgentOutcome("", False, Cause.AGENT_CRASHED, "exit code 3")),
             "the agent crashed: exit code 3",
         ),
+        (rule(FORBIDDEN), "the agent asked the gateway for what a trial may not: the words of forbidden"),
         (rule(make_call(), outcome=AgentOutcome("", False, Cause.TIMEOUT)), "the agent's time ran out"),
     ],
 )

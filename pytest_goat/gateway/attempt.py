@@ -53,7 +53,7 @@ class Attempt:
         """Serve one model call. Raises `Refused` for one that is not seen, and `GatewayError`."""
         await self.check_open()
         if len(self._calls) >= _AT_ONCE:
-            raise Refused(429, "rate_limit_exceeded", f"more than {_AT_ONCE} calls at once in one trial")
+            raise Refused(429, "too_many_requests", f"more than {_AT_ONCE} calls at once in one trial")
         task = asyncio.current_task()
         assert task is not None, "aiohttp handles each request in a task"  # noqa: S101
         self._calls.add(task)
@@ -101,7 +101,7 @@ class Attempt:
             while self._recent and self._recent[0] <= now - _MINUTE:
                 self._recent.popleft()
             if len(self._recent) >= most:
-                raise Refused(429, "rate_limit_exceeded", f"more than {most} requests in a minute")
+                raise Refused(429, "too_many_requests", f"more than {most} requests in a minute")
             self._recent.append(now)
         if self.claims.max_cost is not None:
             check_budget(self.claims.max_cost, await self._log.spent())

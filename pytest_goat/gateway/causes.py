@@ -7,7 +7,9 @@
 | the answer broke off: connection lost, or a stream ended without `finish_reason` and `[DONE]` | stream_cut |
 | our own bug | internal |
 | a recording has no answer (`replay_miss`) | replay_miss |
-| the trial has spent all that it may (`trial_budget_exceeded`) | budget |
+| our proxy: the trial has spent all that it may (`trial_budget_exceeded`) | budget |
+| our proxy: a rate limit has held the call back for too long (`rate_limit_exceeded`) | rate_limited |
+| our proxy refused it: another URL, model, server or key, no JSON, too large, too many | forbidden |
 | LiteLLM: 500, or an error in the stream, that says the provider's payload is not complete | stream_cut |
 | LiteLLM: 500 that says there is no connection to the provider | gateway_unreachable |
 | an account without money: 400, 403, 422, 429 or an error in the stream that says so | auth |
@@ -23,8 +25,9 @@
 
 Providers word the same error differently. The wordings below are those of OpenAI, Azure OpenAI, Anthropic,
 Groq, vLLM, SGLang, llama.cpp, Gemini, xAI and LiteLLM. The first row that fits decides. Of these causes
-`context_overflow`, `refusal` and `budget` say something about the model: the trial has failed. The others are
-infrastructure: the trial is an error, tried again where that may help (`pytest_goat.trial.NEVER_RETRIED`).
+`context_overflow`, `refusal` and `budget` say something about the model, `forbidden` about the agent: the
+trial has failed. The others are infrastructure: the trial is an error, tried again where that may help
+(`pytest_goat.trial.NEVER_RETRIED`).
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ class Ending(Enum):
     SILENT = auto()
     """No byte for longer than the model timeout."""
     CUT = auto()
+    REFUSED = auto()
+    """By the proxy itself; the error is its code."""
     BUG = auto()
 
 
@@ -96,7 +101,9 @@ _OVERLOADED = 529
 """Anthropic's own; LiteLLM makes a 500 of it."""
 
 OVER_BUDGET = "trial_budget_exceeded"
-"""Said by the proxy itself. LiteLLM's `budget_exceeded` is another: the account that pays has no more."""
+"""LiteLLM's `budget_exceeded` is another: the account that pays has no more."""
+HELD_TOO_LONG = "rate_limit_exceeded"
+"""Codes of the proxy's own refusals."""
 
 TABLE = (
     Row(Cause.UNREACHABLE, Ending.UNREACHABLE),
@@ -104,7 +111,9 @@ TABLE = (
     Row(Cause.STREAM_CUT, Ending.CUT),
     Row(Cause.INTERNAL, Ending.BUG),
     Row(Cause.REPLAY_MISS, statuses={400}, words=_words(r"\breplay_miss\b")),
-    Row(Cause.BUDGET, statuses={403}, words=_words(rf"\b{OVER_BUDGET}\b")),
+    Row(Cause.BUDGET, Ending.REFUSED, words=_words(OVER_BUDGET)),
+    Row(Cause.RATE_LIMITED, Ending.REFUSED, words=_words(HELD_TOO_LONG)),
+    Row(Cause.FORBIDDEN, Ending.REFUSED),
     Row(
         Cause.STREAM_CUT,
         statuses={_IN_ANSWER, 500},

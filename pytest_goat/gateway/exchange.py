@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pytest_goat.gateway.answer import EventReader, JsonReader, Reader, read_cost
 from pytest_goat.gateway.base import TrialKey
-from pytest_goat.gateway.causes import Ending, Outcome, is_refusal
+from pytest_goat.gateway.causes import HELD_TOO_LONG, Ending, Outcome, is_refusal
 from pytest_goat.gateway.record import CallRecord
 from pytest_goat.gateway.request import ModelRequest, Refused, read_request
 from pytest_goat.gateway.throttle import Throttle, retry_after
@@ -128,7 +128,7 @@ class Exchange:
             await sink.held(True)
             if not await throttle.wait(record.patience):
                 message = f"the model's rate limit has held this call back for {record.waited:.0f} s"
-                raise Refused(429, "rate_limit_exceeded", message, record.model_asked)
+                raise Refused(429, HELD_TOO_LONG, message, record.model_asked)
             record.release()
             await sink.held(False)
         record.sent = throttle.now()
@@ -212,7 +212,7 @@ class Exchange:
 async def refuse(refused: Refused, record: CallRecord, sink: Sink) -> None:
     """Tell the agent that, and why, the proxy says no."""
     record.model_asked = refused.model_asked
-    record.end(Outcome(status=refused.status, error=refused.code), str(refused))
+    record.end(Outcome(Ending.REFUSED, refused.status, refused.code), str(refused))
     content = error_body(str(refused), "invalid_request_error", refused.code)
     await _fail(refused.status, content, record, sink)
 

@@ -12,6 +12,7 @@ ADVICE = {
     Cause.CONTEXT_OVERFLOW: "The conversation outgrew the model: give it less to read, or a larger model.",
     Cause.REFUSAL: "The model refused: look at the answer, and reword the prompt if it was misread.",
     Cause.BUDGET: "The trial spent all that it may: raise --goat-max-trial-cost if the task needs more.",
+    Cause.FORBIDDEN: "A trial may call its own model alone, at the address and with the key it is given.",
     Cause.AGENT_CRASHED: "The agent ended by itself with an error: its stderr says why.",
     Cause.NO_ANSWER: "The agent ended without a final text: look at its trajectory.",
     Cause.UNREACHABLE: "The model's address did not answer: check --goat-api-url and the network.",

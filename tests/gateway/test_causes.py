@@ -6,12 +6,13 @@ import pytest
 
 from pytest_goat.errors import Cause
 from pytest_goat.gateway import causes
-from pytest_goat.gateway.causes import TABLE, Ending, Outcome, Row, cause_of
+from pytest_goat.gateway.causes import HELD_TOO_LONG, OVER_BUDGET, TABLE, Ending, Outcome, Row, cause_of
 
 BROKEN = {
     Ending.UNREACHABLE: Cause.UNREACHABLE,
     Ending.SILENT: Cause.MODEL_TIMEOUT,
     Ending.CUT: Cause.STREAM_CUT,
+    Ending.REFUSED: Cause.FORBIDDEN,
     Ending.BUG: Cause.INTERNAL,
 }
 
@@ -132,16 +133,24 @@ OTHERS = {
         "invalid_request_error Your credit balance is too low to access the Anthropic API.",
         Cause.AUTH,
     ),
-    "budget of the trial": (403, "trial_budget_exceeded", Cause.BUDGET),
     "LiteLLM, key": (400, "no_db_connection No connected db.", Cause.AUTH),
     "Gemini, key": (400, "API key not valid. Please pass a valid API key.", Cause.AUTH),
     "recording": (400, "replay_miss replay_miss there is none", Cause.REPLAY_MISS),
-    "address of ours": (404, "unknown_url", Cause.BAD_REQUEST),
+    "a provider's address": (404, "unknown_url", Cause.BAD_REQUEST),
     "in a stream: rate": (200, "rate_limit_error Too many requests", Cause.RATE_LIMITED),
     "in a stream: overloaded": (200, "overloaded_error Overloaded", Cause.PROVIDER_ERROR),
     "in a stream: key": (200, "invalid_api_key bad", Cause.AUTH),
     "in a stream: anything": (200, "oh no", Cause.PROVIDER_ERROR),
 }
+
+REFUSED = {
+    OVER_BUDGET: Cause.BUDGET,
+    HELD_TOO_LONG: Cause.RATE_LIMITED,
+    "too_many_requests": Cause.FORBIDDEN,
+    "model_not_found": Cause.FORBIDDEN,
+    "invalid_api_key": Cause.FORBIDDEN,
+}
+"""Codes of the proxy itself."""
 
 
 @pytest.mark.parametrize(("ending", "cause"), BROKEN.items(), ids=lambda value: value.name)
@@ -168,6 +177,12 @@ def test_by_words(status: int, error: str, cause: Cause) -> None:
     assert cause_of(Outcome(status=status, error=error)) is cause
 
 
+@pytest.mark.parametrize(("code", "cause"), REFUSED.items())
+def test_what_the_proxy_itself_refuses(code: str, cause: Cause) -> None:
+    for status in (400, 401, 403, 404, 413, 429):
+        assert cause_of(Outcome(Ending.REFUSED, status, code)) is cause
+
+
 def test_a_whole_answer_has_no_cause() -> None:
     assert cause_of(Outcome()) is None
 
@@ -177,6 +192,7 @@ def test_every_row_is_tried_here() -> None:
     given += [Outcome(status=status) for status in STATUSES]
     given += [Outcome(status=status, error=error) for status, error in OVERFLOWS.values()]
     given += [Outcome(status=status, error=error) for status, error, _ in OTHERS.values()]
+    given += [Outcome(Ending.REFUSED, error=code) for code in REFUSED]
     decisive = [next(row for row in TABLE if row.fits(outcome)) for outcome in given]
     assert [row for row in TABLE if row not in decisive] == []
 

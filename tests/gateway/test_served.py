@@ -136,7 +136,7 @@ def test_a_trial_sees_its_own_model_alone() -> None:
             reply = await agent.call(request(model="replay"))
             assert (reply.status, reply.json["error"]["code"]) == (404, "model_not_found")
             [entry] = await entries(deployment)
-            assert (entry.as_call().cause, entry.as_call().model_asked) == (Cause.MODEL_NOT_FOUND, "replay")
+            assert (entry.as_call().cause, entry.as_call().model_asked) == (Cause.FORBIDDEN, "replay")
 
     asyncio.run(scenario())
 
@@ -155,7 +155,7 @@ def test_what_is_posted_elsewhere_is_seen_as_everywhere() -> None:
     async def scenario() -> None:
         async with deployed(lambda: Parts(END)) as deployment, caller(deployment.url, token()) as agent:
             assert (await agent.call(request(), path="/responses")).status == 404
-            assert [entry.as_call().cause for entry in await entries(deployment)] == [Cause.BAD_REQUEST]
+            assert [entry.as_call().cause for entry in await entries(deployment)] == [Cause.FORBIDDEN]
 
     asyncio.run(scenario())
 

@@ -28,6 +28,11 @@ def bash(command: str) -> Answer:
 RIGHT = bash("echo hello > hello.txt")
 WRONG = bash("echo good bye > hello.txt")
 DONE = Answer("Done.")
+ASK_ELSEWHERE = r"""
+url=$(tr '\0' '\n' < /proc/$PPID/environ | sed -n 's/^OPENAI_BASE_URL=//p')
+python3 -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], b"{}")' "$url/responses" 2>/dev/null
+kill -9 $PPID
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ CASES: dict[str, Case] = {
     "turns": Case((bash("true"),), "failed", "turn_limit", task={"max_turns": 3}),
     "time": Case((bash("sleep 60"),), "failed", "timeout", task={"timeout": 6}),
     "crash": Case((bash("kill -9 $PPID"),), "failed", "agent_crashed"),
+    "elsewhere": Case((bash(ASK_ELSEWHERE),), "failed", "forbidden"),
     "unchecked": Case((DONE,), "passed", silent=("failed", "no_answer"), task={"checks": []}),
     "unchecked-401": Case((Status(401),), "error", "auth", task={"checks": []}),
     "unchecked-length": Case(
@@ -172,6 +178,7 @@ def test_every_ending_has_its_verdict(
 
     assert "[redacted]" in trials["http-500"]["message"]
     assert trials["right-then-500"]["message"].startswith("passed, although the last model call failed: HTTP")
+    assert "not POST /v1/responses" in trials["elsewhere"]["message"]
     assert trials["unchecked"]["unchecked"] == (agent == "goat-eval")
     assert_nowhere(KEY, pytester.path, result)
 
