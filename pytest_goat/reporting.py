@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +38,23 @@ REFUSED = "goat: "
 class Reporting:
     """Hears of every result, and says at the end what they come to."""
 
-    def __init__(self, store: FolderStore, run_id: str, config: pytest.Config, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: FolderStore,
+        run_id: str,
+        config: pytest.Config,
+        settings: Settings,
+        warn: Callable[[], Sequence[str]],
+    ) -> None:
+        """`warn` tells, when the run begins, what its summary is to warn of."""
         self._store, self._run_id, self._config, self._settings = store, run_id, config, settings
+        self._warn = warn
         self._clock = time.monotonic()
         self._results: list[TrialResult] = []
         self._record: RunRecord | None = None
         self._summary: RunSummary | None = None
         self._uploader: Uploader | None = None
-        self._warning = ""
+        self._warnings: list[str] = []
 
     def open(self, rig: Rig | None = None) -> None:
         """Make the run's folder, once. Raises `UserError` where it cannot be written."""
@@ -53,6 +62,7 @@ class Reporting:
             return
         self._record = begun(self._run_id, self._settings, self._config.rootpath, rig)
         folder = self._store.open_run(self._record)
+        self._warnings += self._warn()
         if rig is not None and rig.backend.name == "modal":
             from pytest_goat.store.upload import Uploader
 
@@ -127,8 +137,8 @@ class Reporting:
         if self._summary is None or not self._results:
             return
         terminalreporter.section("goat")
-        if self._warning:
-            terminalreporter.write_line(self._warning, yellow=True)
+        for warning in self._warnings:
+            terminalreporter.write_line(warning, yellow=True)
         path = self._store.run(self._run_id).path
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         for line in summary_lines(
@@ -139,7 +149,7 @@ class Reporting:
     def upload(self) -> None:
         """Send what the volume does not have yet, when the run's last file is written and nothing runs."""
         if self._uploader is not None:
-            self._warning = self._uploader.finish().warning
+            self._warnings += filter(None, [self._uploader.finish().warning])
             self._uploader = None
 
     def _gates(self) -> list[Gate]:

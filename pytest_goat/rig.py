@@ -240,6 +240,18 @@ def _by_litellm(ground: Ground) -> Mapping[str, Upstream]:
     return dict.fromkeys(rows, LiteLLMUpstream(table, rows, at, environ))
 
 
+def retirements(ground: Ground) -> list[str]:
+    """A line for each model of the run that its provider has ended, or will soon. Raises `UserError`.
+
+    Of models at `--goat-api-url` nothing is known, whatever their names.
+    """
+    real = [model for model in ground.models if not is_replay(model)]
+    if ground.settings.api_url or not real:
+        return []
+    table = _table(ground)
+    return table.notices((model for model in real if model in table), date.today())
+
+
 def _mode(settings: Settings) -> Mode:
     return cast("Mode", settings.deploy)
 

@@ -41,6 +41,7 @@ from pytest_goat.rig import (
     handover,
     make_rig,
     preflight,
+    retirements,
     secrets,
 )
 from pytest_goat.scheduler import Scheduler
@@ -74,7 +75,7 @@ class GoatSession:
         self.environ = read_environ(config.rootpath)
         self.redactor = Redactor(secrets(settings, self.environ))
         self.store = FolderStore(config.rootpath / settings.results, self.redactor)
-        self.reporting = Reporting(self.store, run_id, config, settings)
+        self.reporting = Reporting(self.store, run_id, config, settings, self._retirements)
         self._tracing = Tracing(self.environ, run_id, self.redactor)
         self._recorder = Recorder(settings, run_id, self.redactor) if settings.record else None
         self._rig: Rig | None = None
@@ -145,6 +146,9 @@ class GoatSession:
             handed=json.loads(worker.get(HANDED, "{}")),
             say=self._say,
         )
+
+    def _retirements(self) -> list[str]:
+        return retirements(self._ground(self.folder.path))
 
     def _say(self, words: str) -> None:
         """Show progress of what takes long before the first trial; a worker has no terminal."""

@@ -14,7 +14,7 @@ from pytest_goat.report.failure import failure_text, usage_line
 from pytest_goat.report.summary import summarize
 from pytest_goat.report.text import clean
 from pytest_goat.result import Status, TrialResult
-from pytest_goat.rig import Ground, make_rig, preflight, secrets
+from pytest_goat.rig import Ground, make_rig, preflight, retirements, secrets
 from pytest_goat.run_id import new_run_id
 from pytest_goat.scheduler import Scheduler
 from pytest_goat.settings import Settings
@@ -46,6 +46,8 @@ def run_prompt(
     folder = store.prepare(run_id)
     ground = Ground(settings, run_id, environ, scratch, folder.path, say=lambda words: write(f"{words}\n"))
     rig = make_rig(ground)
+    for notice in retirements(ground):
+        ground.say(notice)
     tracing = Tracing(environ, run_id, redactor)
 
     def keep(output: TrialOutput) -> TrialResult:

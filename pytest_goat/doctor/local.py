@@ -58,14 +58,14 @@ class Local:
 
     def _models(self) -> Answer:
         environ, today = self._ground.environ, date.today()
-        table = list(load_models(self._ground.own_models))
+        table = load_models(self._ground.own_models)
         usable = [model for model in table if model.usable(environ, today)]
-        other = self._ground.settings.api_key_env
+        other, rows = self._ground.settings.api_key_env, len(table.rows)
         words = (
-            f"`replay` needs no key; {len(usable)} of the table's {len(table)} (goat models) can be called "
+            f"`replay` needs no key; {len(usable)} of the table's {rows} (goat models) can be called "
             f"from here{_with_keys(usable, environ)}; {other} is {'set' if environ.get(other) else 'not set'}"
         )
-        return ok(words, "\n".join(f"{m.name} {notice}" for m in usable if (notice := m.notice(today))))
+        return ok(words, "\n".join(table.notices((model.name for model in usable), today)))
 
 
 async def _try(backend: LocalBackend) -> str:

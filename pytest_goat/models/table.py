@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -147,6 +147,11 @@ class Models:
 
     def __contains__(self, name: object) -> bool:
         return name in self.rows
+
+    def notices(self, names: Iterable[str], today: date) -> list[str]:
+        """A line for each of the rows `names` that has retired, or will within `NOTICE`."""
+        found = ((name, self.rows[name].notice(today)) for name in names)
+        return [f"{name} {notice}" for name, notice in found if notice]
 
     def get(self, name: str) -> Model:
         """The row of `name`. Raises `UserError` that names those which are near."""
