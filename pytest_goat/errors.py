@@ -22,6 +22,7 @@ class Cause(StrEnum):
     LENGTH_CUT = "length_cut"
     CONTEXT_OVERFLOW = "context_overflow"
     REFUSAL = "refusal"
+    MALFORMED_CALL = "malformed_call"
     BUDGET = "budget"
     FORBIDDEN = "forbidden"
     AGENT_CRASHED = "agent_crashed"

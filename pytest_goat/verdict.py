@@ -8,7 +8,7 @@ whatever happened). The rules, first match wins:
 | all pass | anything; it is noted | passed |
 | fail or none | the last model call that says something ended badly for a reason of infrastructure | error |
 | fail | a check could not be run | error |
-| fail | time, turns, budget, length, context, refusal, a forbidden request, a crash, or wrong work | failed |
+| fail | time, turns, length, a last call that blames model or agent, a crash, or simply wrong work | failed |
 | none | the agent completed and the last model call ended well | passed, unchecked |
 | none | anything else | failed |
 
@@ -45,6 +45,11 @@ INFRASTRUCTURE = frozenset(
 )
 """Ends of a model call that say nothing about the model."""
 
+OF_THE_WORK = frozenset(
+    {Cause.MALFORMED_CALL, Cause.CONTEXT_OVERFLOW, Cause.REFUSAL, Cause.BUDGET, Cause.FORBIDDEN}
+)
+"""Ends of a model call for which the model or the agent is to blame."""
+
 REFUSALS = frozenset({"content_filter", "refusal"})
 
 WORDS = {
@@ -53,6 +58,7 @@ WORDS = {
     Cause.LENGTH_CUT: "the model's answer was cut at its length",
     Cause.CONTEXT_OVERFLOW: "the conversation grew longer than the model's context",
     Cause.REFUSAL: "the model refused",
+    Cause.MALFORMED_CALL: "the model wrote a tool call that its provider could not read",
     Cause.BUDGET: "the trial's budget ran out",
     Cause.FORBIDDEN: "the agent asked the gateway for what a trial may not",
     Cause.AGENT_CRASHED: "the agent crashed",
@@ -123,7 +129,7 @@ def _limit(evidence: Evidence) -> Cause | None:
     if evidence.executed.limit:
         return Cause.AGENT_CRASHED
     if last is not None:
-        if last.cause in (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL, Cause.BUDGET, Cause.FORBIDDEN):
+        if last.cause in OF_THE_WORK:
             return last.cause
         if last.finish_reason == "length":
             return Cause.LENGTH_CUT

@@ -12,7 +12,7 @@ from pytest_goat.errors import Cause
 from pytest_goat.gateway.base import ModelCall, Seen
 from pytest_goat.gateway.causes import TABLE
 from pytest_goat.result import Status
-from pytest_goat.verdict import INFRASTRUCTURE, Evidence, Ruling, decide
+from pytest_goat.verdict import INFRASTRUCTURE, OF_THE_WORK, Evidence, Ruling, decide
 from tests.support.trials import ended, make_call
 
 PASS = CheckResult("right", "file", 1.0, True)
@@ -87,12 +87,8 @@ def test_a_last_call_broken_by_infrastructure_is_an_error(
 
 
 def test_every_cause_of_a_call_is_either_infrastructure_or_the_models() -> None:
-    assert {row.cause for row in TABLE} - INFRASTRUCTURE == {
-        Cause.CONTEXT_OVERFLOW,
-        Cause.REFUSAL,
-        Cause.BUDGET,
-        Cause.FORBIDDEN,
-    }
+    assert {row.cause for row in TABLE} == INFRASTRUCTURE | OF_THE_WORK
+    assert not INFRASTRUCTURE & OF_THE_WORK
 
 
 KILLED = {"exit_code": -9, "timed_out": True}
@@ -152,6 +148,7 @@ def test_a_check_that_could_not_be_run_is_an_error() -> None:
         ([make_call()], AgentOutcome("", False, Cause.TIMEOUT), {}, Cause.TIMEOUT),
         ([make_call()], DONE, {"exit_code": -9, "limit": "memory"}, Cause.AGENT_CRASHED),
         ([make_call(Cause.CONTEXT_OVERFLOW)], SILENT, {}, Cause.CONTEXT_OVERFLOW),
+        ([make_call(), make_call(Cause.MALFORMED_CALL)], SILENT, {}, Cause.MALFORMED_CALL),
         ([make_call(Cause.REFUSAL)], SILENT, {}, Cause.REFUSAL),
         ([make_call(Cause.AUTH), make_call(), FORBIDDEN], GAVE_UP, {}, Cause.FORBIDDEN),
         ([FORBIDDEN], SILENT, {}, Cause.FORBIDDEN),

@@ -10,6 +10,7 @@
 | our proxy: the trial has spent all that it may (`trial_budget_exceeded`) | budget |
 | our proxy: a rate limit has held the call back for too long (`rate_limit_exceeded`) | rate_limited |
 | our proxy refused it: another URL, model, server or key, no JSON, too large, too many | forbidden |
+| 400, or an error in the stream, that says the model's tool call cannot be read (Groq) | malformed_call |
 | LiteLLM: 500, or an error in the stream, that says the provider's payload is not complete | stream_cut |
 | LiteLLM: 500 that says there is no connection to the provider | gateway_unreachable |
 | an account without money: 400, 403, 422, 429 or an error in the stream that says so | auth |
@@ -25,9 +26,9 @@
 
 Providers word the same error differently. The wordings below are those of OpenAI, Azure OpenAI, Anthropic,
 Groq, vLLM, SGLang, llama.cpp, Gemini, xAI and LiteLLM. The first row that fits decides. Of these causes
-`context_overflow`, `refusal` and `budget` say something about the model, `forbidden` about the agent: the
-trial has failed. The others are infrastructure: the trial is an error, tried again where that may help
-(`pytest_goat.trial.NEVER_RETRIED`).
+`malformed_call`, `context_overflow`, `refusal` and `budget` say something about the model, `forbidden` about
+the agent: the trial has failed. The others are infrastructure: the trial is an error, tried again where that
+may help (`pytest_goat.trial.NEVER_RETRIED`).
 """
 
 from __future__ import annotations
@@ -114,6 +115,12 @@ TABLE = (
     Row(Cause.BUDGET, Ending.REFUSED, words=_words(OVER_BUDGET)),
     Row(Cause.RATE_LIMITED, Ending.REFUSED, words=_words(HELD_TOO_LONG)),
     Row(Cause.FORBIDDEN, Ending.REFUSED),
+    # Before all others with words: the call itself, which the model wrote, may stand in the error.
+    Row(
+        Cause.MALFORMED_CALL,
+        statuses={_IN_ANSWER, 400},
+        words=_words(r"\btool_use_failed\b", r"\bfailed to call a function\b", r"\bfailed_generation\b"),
+    ),
     Row(
         Cause.STREAM_CUT,
         statuses={_IN_ANSWER, 500},

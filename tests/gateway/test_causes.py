@@ -133,6 +133,19 @@ OTHERS = {
         "invalid_request_error Your credit balance is too low to access the Anthropic API.",
         Cause.AUTH,
     ),
+    "Groq, tool call": (
+        400,
+        "invalid_request_error tool_use_failed Failed to call a function. Please adjust your prompt. "
+        "See 'failed_generation' for more details.",
+        Cause.MALFORMED_CALL,
+    ),
+    "Groq by LiteLLM, with the model's words": (
+        400,
+        'litellm.BadRequestError: GroqException - {"error":{"message":"Failed to call a function.",'
+        '"code":"tool_use_failed","failed_generation":"search{\\"query\\": \\"insufficient_quota\\"}"}}',
+        Cause.MALFORMED_CALL,
+    ),
+    "Groq, tool call in a stream": (200, "tool_use_failed Failed to call a function.", Cause.MALFORMED_CALL),
     "LiteLLM, key": (400, "no_db_connection No connected db.", Cause.AUTH),
     "Gemini, key": (400, "API key not valid. Please pass a valid API key.", Cause.AUTH),
     "recording": (400, "replay_miss replay_miss there is none", Cause.REPLAY_MISS),

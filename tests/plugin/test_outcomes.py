@@ -92,6 +92,9 @@ CASES: dict[str, Case] = {
     ),
     "length": Case((Answer("I will wri", finish="length"),), "failed", "length_cut"),
     "filter": Case((Answer("I", finish="content_filter"),), "failed", "refusal"),
+    "malformed": Case(
+        (Status(400, "tool_use_failed: Failed to call a function."),), "failed", "malformed_call"
+    ),
     "overflow": Case(
         (Status(400, "This model's maximum context length is 8192 tokens. Reduce the length."),),
         "failed",
