@@ -11,7 +11,8 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,13 +24,16 @@ from pytest_goat.gateway.recording import EVERY, RecordingFile, Take, read_recor
 from pytest_goat.gateway.scrub import Marks, Person, Scrubber
 from pytest_goat.gateway.taking import NoTake, make_take, over_budget
 from pytest_goat.redact import Redactor
-from pytest_goat.result import Status
-from pytest_goat.settings import MODELLESS, Settings
+from pytest_goat.report.text import count
+from pytest_goat.result import Status, TrialResult
+from pytest_goat.settings import MODELLESS, Settings, option_name
 from pytest_goat.store.folder import write_whole
 from pytest_goat.task import Suite, Trial
 from pytest_goat.trial import TrialOutput
 
 _LISTED = 5
+_REPLACED = ("model", "judge_model", "record", "api_url", "api_key_env")
+"""Options that say where answers come from or go to."""
 
 
 class Recorder:
@@ -87,7 +91,7 @@ class Recorder:
         heard = over_budget(output.heard) if result.cause is Cause.BUDGET else output.heard
         self._write(self._folder, output, heard)
         if output.judged:
-            self._write(self._folder.with_name(f"{self._folder.name}-judge"), output, output.judged)
+            self._write(_judges(self._folder), output, output.judged)
 
     @property
     def warning(self) -> str:
@@ -95,6 +99,31 @@ class Recorder:
         more = len(self._problems) - _LISTED
         listed = [*self._problems[:_LISTED], *([f"... and {more} more"] if more > 0 else [])]
         return "not recorded: " + "; ".join(listed) if listed else ""
+
+    def replays(self, results: Sequence[TrialResult], args: Sequence[str]) -> list[str]:
+        """Where the recordings of `results` are, each with the command that replays it.
+
+        `args`: what pytest was given. A line for each model, since the judge of each has a folder of its own.
+        """
+        lines = []
+        for model in self._settings.labels:
+            errors = [result.status is Status.ERROR for result in results if result.model == model]
+            if all(errors):
+                continue
+            but = f", but for {count(sum(errors), 'error')}" if any(errors) else ""
+            folder = self._of_model(Path(self._settings.record or ""), model)
+            judge = self._of_model(_judges(Path(self._settings.record or "")), model)
+            chosen = ["--goat-model", f"replay:{folder}"]
+            if self._settings.judge_model:
+                chosen += ["--goat-judge-model", f"replay:{judge}"]
+            command = shlex.join(["pytest", *_without(_REPLACED, args), *chosen])
+            lines.append(self._redactor.text(f"recorded{but}: {folder} ({command})"))
+        return lines
+
+    def _of_model(self, folder: Path, model: str) -> Path:
+        """The part of `folder` for the recordings of `model`."""
+        several = len(self._settings.labels) > 1
+        return folder / re.sub(r"[^\w.+-]+", "-", model) if several else folder
 
     def _write(self, folder: Path, output: TrialOutput, heard: Sequence[Heard]) -> None:
         trial = output.trial
@@ -104,8 +133,7 @@ class Recorder:
         except NoTake as problem:
             self._problems.append(f"{trial.node_id}: {problem}")
             return
-        if len(self._settings.labels) > 1:
-            folder /= re.sub(r"[^\w.+-]+", "-", trial.model)
+        folder = self._of_model(folder, trial.model)
         folder.mkdir(parents=True, exist_ok=True)
         with _alone_in(folder):
             self._add(folder / f"{trial.task.id}.yaml", trial, take, output.result.agent)
@@ -126,6 +154,23 @@ class Recorder:
                 return
             takes = {**before.takes, **takes}
         write_whole(path, to_yaml(RecordingFile(takes, recorded)).encode())
+
+
+def _judges(folder: Path) -> Path:
+    """Where what the judge answered stands."""
+    return folder.with_name(f"{folder.name}-judge")
+
+
+def _without(names: Iterable[str], args: Sequence[str]) -> list[str]:
+    """`args` without the options `names`, which all take a value."""
+    dropped, words, kept = {option_name(name) for name in names}, iter(args), []
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option not in dropped:
+            kept.append(word)
+        elif not equals:
+            next(words, None)
+    return kept
 
 
 @contextmanager

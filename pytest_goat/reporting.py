@@ -19,6 +19,7 @@ from pytest_goat.errors import Cause
 from pytest_goat.gate import Gate, evaluate, exit_code, ungated
 from pytest_goat.item import trial_id
 from pytest_goat.record import begun, ended
+from pytest_goat.recorder import Recorder
 from pytest_goat.report.junit import suite_properties, write_junit
 from pytest_goat.report.summary import summarize
 from pytest_goat.report.terminal import summary_lines
@@ -45,10 +46,11 @@ class Reporting:
         config: pytest.Config,
         settings: Settings,
         warn: Callable[[], Sequence[str]],
+        recorder: Recorder | None,
     ) -> None:
         """`warn` tells, when the run begins, what its summary is to warn of."""
         self._store, self._run_id, self._config, self._settings = store, run_id, config, settings
-        self._warn = warn
+        self._warn, self._recorder = warn, recorder
         self._clock = time.monotonic()
         self._results: list[TrialResult] = []
         self._record: RunRecord | None = None
@@ -141,9 +143,10 @@ class Reporting:
             terminalreporter.write_line(warning, yellow=True)
         path = self._store.run(self._run_id).path
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        for line in summary_lines(
-            self._summary, results_path=str(shown), width=shutil.get_terminal_size().columns
-        ):
+        args = self._config.invocation_params.args
+        recorded = self._recorder.replays(self._results, [str(arg) for arg in args]) if self._recorder else ()
+        width = shutil.get_terminal_size().columns
+        for line in summary_lines(self._summary, results_path=str(shown), recorded=recorded, width=width):
             terminalreporter.write_line(line.text, **({line.style: True} if line.style else {}))
 
     def upload(self) -> None:

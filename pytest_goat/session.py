@@ -75,9 +75,9 @@ class GoatSession:
         self.environ = read_environ(config.rootpath)
         self.redactor = Redactor(secrets(settings, self.environ))
         self.store = FolderStore(config.rootpath / settings.results, self.redactor)
-        self.reporting = Reporting(self.store, run_id, config, settings, self._retirements)
         self._tracing = Tracing(self.environ, run_id, self.redactor)
         self._recorder = Recorder(settings, run_id, self.redactor) if settings.record else None
+        self.reporting = Reporting(self.store, run_id, config, settings, self._retirements, self._recorder)
         self._rig: Rig | None = None
         self.handed: dict[str, str] = {}
         """What workers are given of what this process has made."""

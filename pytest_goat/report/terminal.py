@@ -47,14 +47,18 @@ class Line(NamedTuple):
     style: Style = ""
 
 
-def summary_lines(summary: RunSummary, *, results_path: str = "", width: int = 80) -> list[Line]:
+def summary_lines(
+    summary: RunSummary, *, results_path: str = "", recorded: Sequence[str] = (), width: int = 80
+) -> list[Line]:
     """All that is said at the end of a run; the gates come last.
 
-    `results_path`: the run's folder as it is shown; "" when nothing was stored. `width`: of the terminal.
+    `results_path`: the run's folder as it is shown; "" when nothing was stored. `recorded`: lines on its
+    recordings. `width`: of the terminal.
     """
     lines = [Line(_title(summary), "bold"), *_tables(summary, width), *_notices(summary, width)]
     if results_path:
         lines.append(Line(f"results: {results_path} (goat results {summary.run_id})"))
+    lines += map(Line, recorded)
     return lines + [gate_line(gate) for gate in summary.gates]
 
 

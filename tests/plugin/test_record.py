@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -74,6 +75,12 @@ def run(
     return int(done.ret), verdicts, done.stdout.str()
 
 
+def replay_commands(output: str, begin: str) -> list[list[str]]:
+    """The words of the commands that the summary's lines with that beginning name."""
+    found = re.findall(rf"^{re.escape(begin)}.* \((pytest .*)\)$", output, re.MULTILINE)
+    return [shlex.split(words) for words in found]
+
+
 def agent(pytester: pytest.Pytester, kind: str) -> tuple[str, ...]:
     if kind == "goat-eval":
         return ()
@@ -94,7 +101,10 @@ def test_a_run_and_its_replay_have_the_same_verdicts(
     write_suite(pytester.path / "suite", [hello_task("hello")])
     epochs = ("--goat-epochs", "3", *agent(pytester, kind))
     with ModelServer(moody("RWR"), models=["m"]) as server:
-        _, verdicts, _ = run(pytester, *epochs, "--goat-record", "kept", *workers, server=server)
+        _, verdicts, output = run(pytester, *epochs, "--goat-record", "kept", *workers, server=server)
+    (command,) = replay_commands(output, "recorded: kept")
+    assert command.count("suite") == 1
+    assert run(pytester, *command[command.index("suite") + 1 :])[1] == verdicts
     assert Counter(status for status, _ in verdicts.values()) == {"passed": 2, "failed": 1}
     for more in (("-n", "2"), *SANDBOXES):
         assert run(pytester, *epochs, "--goat-model", "replay:kept", *more)[1] == verdicts
@@ -142,8 +152,11 @@ def test_errors_are_not_recorded_and_other_recordings_stay(pytester: pytest.Pyte
     for name in ("hello", "lost", "other"):
         (kept / f"{name}.yaml").write_text("turns: [{text: as before}]\n")
     with ModelServer(moody("RE"), models=["m"]) as server:
-        _, verdicts, _ = run(pytester, "--goat-record", "kept", "--goat-parallel", "1", server=server)
+        options = ("--goat-record=kept", "--goat-parallel", "1")
+        _, verdicts, output = run(pytester, *options, server=server)
     assert verdicts == {"hello 1": ("passed", None), "lost 1": ("error", "model_not_found")}
+    (command,) = replay_commands(output, "recorded, but for 1 error: kept")
+    assert command[-4:] == ["--goat-parallel", "1", "--goat-model", "replay:kept"]
     assert "as before" not in (kept / "hello.yaml").read_text()
     for name in ("lost", "other"):
         assert (kept / f"{name}.yaml").read_text() == "turns: [{text: as before}]\n"
@@ -174,16 +187,21 @@ def test_each_model_and_the_judge_have_folders_of_their_own(pytester: pytest.Pyt
         (suite / folder / "hello.yaml").write_text(json.dumps({"turns": [{"text": text}]}))
     models = ("--goat-model", "replay", "--goat-model", "replay:replay-other")
     judge = ("--goat-judge-model", "replay:replay-judge", "--goat-record", "kept")
-    pytester.runpytest_subprocess("suite", *models, *judge).assert_outcomes(passed=2)
+    result = pytester.runpytest_subprocess("suite", *models, *judge)
+    result.assert_outcomes(passed=2)
     files = {str(path.relative_to(pytester.path)) for path in pytester.path.glob("kept*/**/*.yaml")}
     assert files == {
         f"{folder}/{model}/hello.yaml"
         for folder in ("kept", "kept-judge")
         for model in ("replay", "replay-replay-other")
     }
-    for model in ("replay", "replay-replay-other"):
-        again = ("--goat-model", f"replay:kept/{model}", "--goat-judge-model", f"replay:kept-judge/{model}")
-        pytester.runpytest_subprocess("suite", *again).assert_outcomes(passed=1)
+    commands = replay_commands(result.stdout.str(), "recorded: kept/")
+    assert [command[-4:] for command in commands] == [
+        ["--goat-model", f"replay:kept/{model}", "--goat-judge-model", f"replay:kept-judge/{model}"]
+        for model in ("replay", "replay-replay-other")
+    ]
+    for command in commands:
+        pytester.runpytest_subprocess(*command[1:]).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("more", [(), ("-n", "2")], ids=["alone", "workers"])
@@ -208,6 +226,7 @@ def test_what_cannot_be_recorded_is_said_before_any_trial(
     said = result.stdout.str() + result.stderr.str()
     assert words in said
     assert "Traceback" not in said
+    assert not replay_commands(said, "recorded")
     assert not list(pytester.path.glob(".goat/results/*/trials/*.json"))
 
 
