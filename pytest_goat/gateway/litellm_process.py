@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import secrets
@@ -21,6 +22,9 @@ from pytest_goat.errors import UserError
 from pytest_goat.gateway.litellm_config import environment, render
 from pytest_goat.models import Model
 from pytest_goat.redact import Redactor
+
+VERSION = "1.106.2"
+"""The only LiteLLM whose ways with streams are known (`pytest_goat.gateway.litellm_streams`)."""
 
 START_DEADLINE = 60.0
 """Seconds until it must be ready; it takes 5 to 16."""
@@ -75,11 +79,11 @@ class LiteLLMProcess:
     async def start(self, deadline: float = START_DEADLINE) -> None:
         """Start it and wait until it is ready.
 
-        Raises `UserError` with the end of its log when it is not within `deadline` seconds, or ends before;
-        then nothing of it is left.
+        Raises `UserError` when no LiteLLM of `VERSION` is installed; and with the end of its log when it is
+        not ready within `deadline` seconds, or ends before: then nothing of it is left.
         """
-        if not all(importlib.util.find_spec(name) for name in ("litellm", "uvicorn", "fastapi")):
-            raise UserError("LiteLLM is not installed: pip install 'pytest-goat[gateway]'")
+        if problem := _unfit():
+            raise UserError(f"{problem}: pip install 'pytest-goat[gateway]'")
         try:
             self._launch()
             problem = await self._wait(deadline)
@@ -170,3 +174,11 @@ class LiteLLMProcess:
         except OSError:
             return ""
         return f"The end of {self.log}:\n{text[-_LOG_END:]}" if text else f"{self.log} is empty."
+
+
+def _unfit() -> str:
+    """Why the LiteLLM that is installed cannot be started; "" when it can."""
+    if not all(importlib.util.find_spec(name) for name in ("litellm", "uvicorn", "fastapi")):
+        return "LiteLLM is not installed"
+    found = importlib.metadata.version("litellm")
+    return "" if found == VERSION else f"LiteLLM {found} is installed, and only {VERSION} is known here"

@@ -67,6 +67,8 @@ WIRES = {
 }
 FIVE = ("gpt-5-mini", "gpt-oss-120b", "llama-3.1-8b-local", "openai-gpt-4o-mini", "claude-haiku-4-5")
 """One of each provider."""
+OPENAI_SHAPED = FIVE[:4]
+"""Those that may keep back what Anthropic always tells."""
 
 
 def ask(model: str, *, stream: bool = True, turn: int = 1) -> dict[str, Any]:
@@ -210,6 +212,39 @@ def test_a_stream_that_breaks_off_is_no_answer(litellm: Stack, name: str, chunks
     assert b"Traceback" not in got.body
     assert b"site-packages" not in got.body
     assert len(litellm.providers.calls) == 1
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_a_stream_that_just_stops_is_no_answer_either(litellm: Stack, name: str) -> None:
+    answer = Answer("word " * 40, tools=LS.tools, pieces=40, finish=None, done=False, usage=None)
+    got, seen = call(litellm, name, [answer])
+    assert (got.status, seen.cause, seen.finish_reason) == (200, Cause.STREAM_CUT, "")
+    assert seen.usage == Usage(unpriced=1)
+    assert b'"finish_reason"' not in got.body
+    assert b"[DONE]" not in got.body
+
+
+@pytest.mark.parametrize("name", OPENAI_SHAPED)
+def test_a_stream_with_a_finish_reason_needs_no_last_line(litellm: Stack, name: str) -> None:
+    _, seen = call(litellm, name, [dataclasses.replace(LS, done=False)])
+    assert (seen.cause, seen.finish_reason, seen.tool_calls) == (None, "tool_calls", 2)
+    assert dataclasses.replace(seen.usage, cost=None, unpriced=0) == charged(litellm.providers.calls)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("name", OPENAI_SHAPED)
+def test_tokens_of_which_nobody_told_are_not_counted(litellm: Stack, name: str, stream: bool) -> None:
+    _, seen = call(litellm, name, [dataclasses.replace(LS, usage=None)], stream=stream)
+    assert (seen.cause, seen.finish_reason) == (None, "tool_calls")
+    assert seen.usage == Usage(unpriced=1)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_reasoning_of_which_nobody_told_is_not_counted(litellm: Stack, stream: bool) -> None:
+    thought = dataclasses.replace(LS, reasoning="Let me think of it for a while.")
+    got, seen = call(litellm, "llama-3.1-8b-local", [thought], stream=stream)
+    assert b"Let me think" in got.body
+    assert dataclasses.replace(seen.usage, unpriced=0) == charged(litellm.providers.calls)
 
 
 def test_a_gpu_that_sleeps_is_not_woken_by_the_start(litellm: Stack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import re
 import select
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import yaml
 
 from pytest_goat.errors import UserError
 from pytest_goat.gateway.litellm_config import render
-from pytest_goat.gateway.litellm_process import LiteLLMProcess
+from pytest_goat.gateway.litellm_process import VERSION, LiteLLMProcess
 from pytest_goat.models import load_models
 
 ENVIRON = {"GROQ_API_KEY": "gsk-canary-0123456789", "AZURE_API_KEY": "az-canary-0123456789"}
@@ -86,6 +87,20 @@ def test_without_litellm_it_says_what_to_install(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = failure(LiteLLMProcess((), {}, tmp_path))
     assert message == "LiteLLM is not installed: pip install 'pytest-goat[gateway]'"
+
+
+def test_another_litellm_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "litellm-9.9.dist-info").mkdir()
+    (tmp_path / "litellm-9.9.dist-info/METADATA").write_text("Name: litellm\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = failure(LiteLLMProcess((), {}, tmp_path))
+    assert message.startswith(f"LiteLLM 9.9 is installed, and only {VERSION} is known here: pip install ")
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "infra/services.py"])
+def test_the_litellm_that_is_known_is_the_one_that_gets_installed(file: str) -> None:
+    text = (Path(__file__).parents[2] / file).read_text()
+    assert re.findall(r"litellm\[proxy\]==([\d.]+)", text) == [VERSION]
 
 
 def test_a_start_that_fails_shows_the_end_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

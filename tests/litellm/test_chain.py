@@ -56,6 +56,8 @@ class Case:
     """Keys of the task beside those that all have."""
     unpriced: bool = False
     """Whether what the calls cost gets lost."""
+    models: Sequence[str] = TELLING
+    """Whose providers say it."""
 
 
 OVERFLOW = "prompt is too long: 208310 tokens > 200000 maximum. Please reduce the length of the messages."
@@ -65,6 +67,7 @@ NO_MODEL = "The API deployment for this resource does not exist."
 LATE = Status(429, headers={"Retry-After": "3600"})
 HUNG = Answer("Let me think", pieces=5, hang_after=4)
 CUT = Answer("I will write it.", pieces=9, cut_after=6, delay=0.02)
+STOPPED = Answer("I will write it.", finish=None, done=False, usage=None)
 
 CASES = {
     "wrong": Case([WRONG, DONE], "failed", "checks_failed"),
@@ -89,6 +92,7 @@ CASES = {
     "drop": Case([Drop()], "error", "gateway_unreachable"),
     "cut": Case([CUT], "error", "stream_cut", unpriced=True),
     "cut-at-once": Case([Answer("I", cut_after=0)], "error", "stream_cut", unpriced=True),
+    "stopped": Case([STOPPED], "error", "stream_cut", unpriced=True, models=MODELS),
     "wrong-then-500": Case([WRONG, Status(500)], "error", "provider_error"),
     "right-then-500": Case([RIGHT, Status(500)], "passed"),
 }
@@ -112,7 +116,7 @@ def test_models_and_causes(pytester: pytest.Pytester, monkeypatch: pytest.Monkey
     tasks = [hello_task("hello", prompt="Do hello", timeout=LONG)]
     for name, case in CASES.items():
         tasks.append(hello_task(name, **{"prompt": f"Do {name}", "timeout": LONG, **case.task}))
-    options = ["-k", "hello or " + " or ".join(TELLING), "--goat-parallel=24", "--goat-retries=0"]
+    options = ["-k", "hello or stopped or " + " or ".join(TELLING), "--goat-parallel=24", "--goat-retries=0"]
     options += ["--goat-max-wait=0", "--goat-max-trial-cost=0.012"]
     with Providers(serve) as providers:
         set_up(pytester.path, providers, monkeypatch)
@@ -123,7 +127,7 @@ def test_models_and_causes(pytester: pytest.Pytester, monkeypatch: pytest.Monkey
 
     trials = {(trial["task_id"], trial["model"]): trial for trial in all_trials(pytester.path)}
     expected: dict[tuple[str, str], tuple[str, str | None]]
-    expected = {(name, m): (case.status, case.cause) for name, case in CASES.items() for m in TELLING}
+    expected = {(name, m): (case.status, case.cause) for name, case in CASES.items() for m in case.models}
     expected |= {("hello", model): ("passed", None) for model in MODELS}
     assert {key: (trial["status"], trial["cause"]) for key, trial in trials.items()} == expected
     assert set(junit_outcomes(pytester.path / "junit.xml")) == {"hello", *CASES}

@@ -28,10 +28,14 @@ def whole(asked: Asked, answer: Answer, tokens: Tokens) -> dict[str, Any]:
     if asked.provider == "anthropic":
         return _message(asked, answer, tokens)
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
     if answer.tools:
         message["tool_calls"] = [_call(call) for call in answer.tools]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(answer)}
-    body = {**_head(asked, "chat.completion"), "choices": [choice], "usage": _usage(asked, tokens)}
+    body = {**_head(asked, "chat.completion"), "choices": [choice]}
+    if answer.usage is not None:
+        body["usage"] = _usage(asked, tokens)
     # LiteLLM's reader of Groq's answers fails without it.
     return body | ({"service_tier": "on_demand"} if asked.provider == "groq" else {})
 
@@ -58,6 +62,8 @@ def _chunks(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[dict[str, 
         filters = [{"prompt_index": 0, "content_filter_results": {}}]
         yield {**head, "choices": [], "prompt_filter_results": filters}
     yield chunk({"role": "assistant", "content": ""})
+    for piece in _pieces(answer.reasoning):
+        yield chunk({"reasoning_content": piece})
     for piece in _pieces(answer.text, answer.pieces):
         yield chunk({"content": piece})
     for index, call in enumerate(answer.tools):

@@ -116,7 +116,7 @@ class Providers:
             if asked is None or refusal is not None:
                 self.refused.append((path, json.dumps(refusal.body if refusal else None)))
                 return asked, refusal or Status(404), tokens
-            if asked.provider == "anthropic":  # which tells of no reasoning
+            if asked.provider in ("anthropic", "vllm"):  # which tell of no reasoning
                 tokens = replace(tokens, reasoning=0)
             reply = self._reply(asked)
             self.calls.append(Call(asked, path, reply, tokens if _tells(reply) else None))
