@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_goat.collect import read_tasks
+from pytest_goat.collect import SUFFIXES, read_tasks
 from pytest_goat.errors import UserError
 from pytest_goat.keys import SESSION, SETTINGS, SUITES
 from pytest_goat.task import Task, Trial
@@ -35,6 +35,11 @@ class TrialFailed(Exception):
 
 class TrialError(Exception):
     """Infrastructure failed: the trial says nothing about the model; the text is the report."""
+
+
+def is_trial(node_id: str) -> bool:
+    """Whether a node id is that of a trial, not of another test."""
+    return Path(node_id.partition("::")[0]).suffix in SUFFIXES
 
 
 class GoatFile(pytest.File):

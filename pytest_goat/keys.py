@@ -18,8 +18,9 @@ RESULT_PROPERTY = "goat_result"
 WORKER_RUN_ID = "goat_run_id"
 ASKED = "goat_asked"
 HANDED = "goat_handed"
-"""In a worker's input: the id of the run, whether the controller has asked the models, and what it has made
-for all (`pytest_goat.rig.handover`)."""
+BOARD = "goat_board"
+"""In a worker's input: the id of the run, whether the controller has asked the models, what it has made for
+all (`pytest_goat.rig.handover`), and the folder in which it wants to hear what is held back, or ""."""
 
 RUN_ID = pytest.StashKey[str]()
 SETTINGS = pytest.StashKey[Settings]()

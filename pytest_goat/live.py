@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import shutil
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -14,9 +14,18 @@ from pytest_goat.report.progress import Progress, progress_line
 
 INTERVAL = 0.5
 """Seconds between two looks."""
-ERASE = "\r\x1b[2K"
+_FRESH = "\r\x1b[2K"
+_GONE = "\r\x1b[2K\x1b[A\n"
+"""Erases the line, and ends with a newline (one row up, one down): so pytest knows where the cursor is."""
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[T_co]):
+    """A queue, as one who takes from it sees it."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T_co: ...
 
 
 class LiveLine:
@@ -30,25 +39,46 @@ class LiveLine:
         reporter = config.pluginmanager.getplugin("terminalreporter")
         wanted = reporter is not None and reporter.isatty and config.get_verbosity() >= 0
         self._reporter: pytest.TerminalReporter | None = reporter if wanted else None
+        self._shown = False
 
-    def wait(self, finished: queue.SimpleQueue[T]) -> T:
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anybody to show it to."""
+        return self._reporter is not None
+
+    def wait(self, finished: Source[T]) -> T:
         """The next of `finished`; the line is there as long as that takes."""
-        if self._reporter is None:
-            return finished.get()
-        shown = False
-        while True:
+        while self._reporter is not None:
             try:
-                found = finished.get(timeout=INTERVAL)
+                return self.take(finished)
             except queue.Empty:
-                self._show(self._reporter)
-                shown = True
                 continue
-            if shown:
-                self._reporter.write(ERASE, flush=True)
-            return found
+        return finished.get()
 
-    def _show(self, reporter: pytest.TerminalReporter) -> None:
-        reporter.ensure_newline()
+    def take(self, finished: Source[T]) -> T:
+        """The same for `INTERVAL` seconds. Raises `queue.Empty` when nothing came; then the line is there."""
+        try:
+            found = finished.get(timeout=INTERVAL)
+        except queue.Empty:
+            self._show()
+            raise
+        if self._shown and self._reporter is not None:
+            self._reporter.write(_GONE, flush=True)
+            self._shown = False
+        return found
+
+    def _show(self) -> None:
+        reporter = self._reporter
+        if reporter is None or self.progress.done >= self.progress.total:
+            return
+        if not self._shown:
+            reporter.ensure_newline()
+            writer = reporter.config.get_terminal_writer()
+            if (
+                writer.width_of_current_line
+            ):  # under `-n`, letters stand there of which the above knows nothing
+                writer.line()
         self.progress.waiting = self._waiting()
         width = shutil.get_terminal_size().columns - 1
-        reporter.write(ERASE + progress_line(self.progress, width), flush=True)
+        reporter.write(_FRESH + progress_line(self.progress, width), flush=True)
+        self._shown = True

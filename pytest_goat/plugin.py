@@ -149,7 +149,9 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
     """A worker died: what it was at is an infrastructure error, and is stored as one."""
-    if Path(crashitem.partition("::")[0]).suffix in SUFFIXES:
+    from pytest_goat.item import is_trial
+
+    if is_trial(crashitem):
         report.when = "setup"
         _session_of(sched.config).reporting.add_crash(crashitem, str(report.longrepr))
 

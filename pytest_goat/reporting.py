@@ -17,10 +17,11 @@ import pytest
 from pytest_goat.collect.suites import SUITE_FILE, Suites
 from pytest_goat.errors import Cause
 from pytest_goat.gate import Gate, evaluate, exit_code, ungated
-from pytest_goat.item import trial_id
+from pytest_goat.item import is_trial, trial_id
 from pytest_goat.record import begun, ended
 from pytest_goat.recorder import Recorder
 from pytest_goat.report.junit import suite_properties, write_junit
+from pytest_goat.report.progress import Progress
 from pytest_goat.report.summary import summarize
 from pytest_goat.report.terminal import summary_lines
 from pytest_goat.result import RunRecord, RunSummary, Status, TrialResult
@@ -52,6 +53,8 @@ class Reporting:
         self._store, self._run_id, self._config, self._settings = store, run_id, config, settings
         self._warn, self._recorder = warn, recorder
         self._clock = time.monotonic()
+        self.progress = Progress(0)
+        """Of the trials; what Python tests ask for beside them does not count."""
         self._results: list[TrialResult] = []
         self._record: RunRecord | None = None
         self._summary: RunSummary | None = None
@@ -104,6 +107,8 @@ class Reporting:
 
     def _keep(self, result: TrialResult) -> None:
         self._results.append(result)
+        if is_trial(result.node_id):
+            self.progress.add(result)
         if self._uploader is not None:
             self._uploader.added()
 

@@ -11,25 +11,25 @@ import queue
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from pytest_goat.board import Board
 from pytest_goat.checks import describe_failure
 from pytest_goat.environ import read_environ
 from pytest_goat.errors import UserError
 from pytest_goat.fixture import judged
 from pytest_goat.item import GoatItem, GoatWarning, TrialError
-from pytest_goat.keys import ASKED, GIVEN, HANDED, RESULT_PROPERTY
-from pytest_goat.live import LiveLine
+from pytest_goat.keys import ASKED, BOARD, GIVEN, HANDED, RESULT_PROPERTY
+from pytest_goat.live import INTERVAL, LiveLine
 from pytest_goat.recorder import Recorder
 from pytest_goat.redact import Redactor
 from pytest_goat.report.failure import failure_text
 from pytest_goat.report.junit import trial_properties
-from pytest_goat.report.progress import Progress
 from pytest_goat.reporting import REFUSED, Reporting
 from pytest_goat.result import TrialResult
 from pytest_goat.rig import (
@@ -53,6 +53,7 @@ from pytest_goat.store.folder import FolderStore, RunFolder
 from pytest_goat.task import Trial
 from pytest_goat.tracing import Tracing
 from pytest_goat.trial import Rig, TrialOutput
+from pytest_goat.workers import Workers
 
 T = TypeVar("T")
 
@@ -70,6 +71,9 @@ class GoatSession:
     def __init__(self, config: pytest.Config, settings: Settings, run_id: str) -> None:
         self.config, self.settings = config, settings
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+        told = self.worker or {}
+        self._worker_id: str = told.get("workerid", "")
+        self._board = Board(Path(told[BOARD])) if told.get(BOARD) else None
         self.run_id = run_id
         self.labels = settings.labels
         self.environ = read_environ(config.rootpath)
@@ -142,7 +146,7 @@ class GoatSession:
             self.environ,
             scratch,
             logs=self.folder.path,
-            worker=worker.get("workerid", ""),
+            worker=self._worker_id,
             handed=json.loads(worker.get(HANDED, "{}")),
             say=self._say,
         )
@@ -175,6 +179,7 @@ class GoatSession:
             raise pytest.UsageError(str(error)) from None
         self._told = self._header()
         self.handed = handover(rig)
+        self.config.pluginmanager.register(Workers(self.config, self.reporting.progress, rig.gateway))
         if not self.handed:
             self.close()
 
@@ -204,10 +209,19 @@ class GoatSession:
         future = self._futures.pop(trial.id, None)
         if future is None:
             future = self._running().submit(trial)
+        if self._board is not None:
+            self._tell_what_waits(self._board, future)
         try:
             return future.result()
         except OSError as error:
             raise TrialError(f"the result of {trial.node_id} cannot be written: {error}") from error
+
+    def _tell_what_waits(self, board: Board, future: Future[TrialResult]) -> None:
+        """Until a trial has ended, tell the process that leads."""
+        gateway = self.start().gateway
+        while wait([future], INTERVAL).not_done:
+            board.tell(self._worker_id, gateway.waiting())
+        board.tell(self._worker_id, ())
 
     def begin(self, session: pytest.Session, trials: Sequence[Trial]) -> None:
         """Start for the trials that were collected; what is wrong is one message, not one a trial."""
@@ -258,7 +272,9 @@ class GoatSession:
         boundary = _Boundary.from_parent(session, name="goat-boundary")
         finished: queue.SimpleQueue[GoatItem] = queue.SimpleQueue()
         waiting = iter(trials)
-        live = LiveLine(self.config, Progress(len(trials), self.parallel), self.start().gateway.waiting)
+        progress = self.reporting.progress
+        progress.total, progress.parallel = len(trials), self.parallel
+        live = LiveLine(self.config, progress, self.start().gateway.waiting)
 
         def start_next() -> None:
             item = next(waiting, None)
@@ -276,9 +292,7 @@ class GoatSession:
         for left in range(len(trials), 0, -1):
             item = live.wait(finished)
             _report(session, item, boundary if left > 1 else None)
-            if item.result is not None:
-                live.progress.add(item.result)
-                item.result = None  # reported: thousands of answers need not be kept twice
+            item.result = None  # reported: thousands of answers need not be kept twice
             start_next()
         return True
 

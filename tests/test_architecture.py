@@ -32,13 +32,13 @@ LAYERS = (
     ("gate",),
     ("report",),
     ("scheduler",),
-    ("tracing", "rig", "record", "recorder"),
+    ("tracing", "rig", "record", "recorder", "board"),
     ("single", "doctor"),
     ("keys",),
     ("item",),
     ("live", "stopping", "spending"),
     ("reporting",),
-    ("fixture",),
+    ("fixture", "workers"),
     ("session",),
     ("plugin",),
     ("cli",),
@@ -46,7 +46,8 @@ LAYERS = (
 """From first to last: a part imports only what stands before it, or its own modules."""
 
 PYTEST_PARTS = {
-    "keys", "plugin", "item", "live", "session", "spending", "stopping", "reporting", "fixture", "cli",
+    "keys", "plugin", "item", "live", "session", "spending", "stopping", "reporting", "fixture", "workers",
+    "cli",
 }  # fmt: skip
 """The only ones that know pytest."""
 
