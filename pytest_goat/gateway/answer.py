@@ -121,22 +121,38 @@ class JsonReader:
 
 
 class EventReader:
-    """Reads server-sent events, and may hide the chunk that holds nothing but usage."""
+    """Reads server-sent events, and may hide the chunk that holds nothing but usage.
+
+    They pass from the moment on at which the first one is whole: an error that an answer begins with is known
+    before anything has passed.
+    """
 
     def __init__(self, found: Findings, hide_usage: bool) -> None:
         self._found, self._hide_usage = found, hide_usage
         self._data = bytearray()
+        self._held: bytes | None = b""
+        """What came before the first event was whole; None once it is."""
 
     def feed(self, data: bytes) -> bytes:
         searched = max(0, len(self._data) - 3)
         self._data += data
         _bound(self._data)
-        shown = [event for event in self._events(searched) if self._read(event)]
-        return b"".join(shown) if self._hide_usage else data
+        events = list(self._events(searched))
+        shown = [event for event in events if self._read(event)]
+        passing = b"".join(shown) if self._hide_usage else data
+        if self._held is None:
+            return passing
+        self._held += passing
+        return self._release() if events else b""
 
     def end(self) -> bytes:
         rest = bytes(self._data)
-        return rest if self._read(rest) and self._hide_usage else b""
+        shown = self._read(rest) and self._hide_usage
+        return self._release() + (rest if shown else b"")
+
+    def _release(self) -> bytes:
+        held, self._held = self._held or b"", None
+        return held
 
     def _events(self, searched: int) -> Iterator[bytes]:
         start = 0

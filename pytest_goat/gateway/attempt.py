@@ -65,7 +65,7 @@ class Attempt:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         claim = await self._log.claim()
         record = CallRecord(time.monotonic(), self._exchange.redactor)
-        record.allowance = min(self.claims.max_wait - self._waited, _HELD)
+        record.allowance, record.longest = self.claims.max_wait - self._waited, _HELD
         record.found.words = Words() if self.claims.record else None
         sink = _SeenSink(request, record, self._log, claim)
         try:

@@ -99,7 +99,9 @@ class Row:
 _IN_ANSWER = 200
 _TOO_LARGE = _words("request too large")
 _OVERLOADED = 529
-"""Anthropic's own; LiteLLM makes a 500 of it."""
+"""Anthropic's own; LiteLLM makes a 500 of it, and of the same inside an answer that has not begun yet."""
+_HAS_NO_ROOM = _words("overloaded", "(over|at|no) capacity", "high demand", "temporarily unable")
+_UNAVAILABLE = 503
 
 OVER_BUDGET = "trial_budget_exceeded"
 """LiteLLM's `budget_exceeded` is another: the account that pays has no more."""
@@ -205,12 +207,18 @@ def cause_of(outcome: Outcome) -> Cause | None:
     return next((row.cause for row in TABLE if row.fits(outcome)), None)
 
 
-def is_refusal(outcome: Outcome) -> bool:
-    """Whether the provider, before it did anything, put the call off: for its rate, or as overloaded."""
+def is_refusal(outcome: Outcome, comes_again: bool = False) -> bool:
+    """Whether the provider, before it did anything, put the call off: for its rate, or as overloaded.
+
+    `comes_again`: it says when to try again, which makes a 503 such an answer, too (RFC 9110, 15.6.4).
+    """
     if outcome.ending is not Ending.ANSWERED:
         return False
-    if outcome.status >= 500:
-        return outcome.status == _OVERLOADED or "overloaded" in outcome.error.lower()
     if _TOO_LARGE.search(outcome.error):
         return False  # for any rate
-    return outcome.status == 429 and cause_of(outcome) is Cause.RATE_LIMITED
+    if outcome.status == _OVERLOADED or (outcome.status == _UNAVAILABLE and comes_again):
+        return True
+    if outcome.status in (_IN_ANSWER, 429) and cause_of(outcome) is Cause.RATE_LIMITED:
+        return True
+    may_say_so = outcome.status == _IN_ANSWER or outcome.status >= 500
+    return may_say_so and _HAS_NO_ROOM.search(outcome.error) is not None

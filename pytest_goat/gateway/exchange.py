@@ -151,17 +151,16 @@ class Exchange:
                 if answer.status >= 300:
                     patience.reschedule(None)
                     return await self._forward_error(answer, reader, record, sink)
-                if self.throttle is not None:
-                    self.throttle.granted(record.sent)
-                await give(self._start(answer, sink))
                 async with contextlib.aclosing(answer.body) as body:
                     async for data in body:
                         record.byte()
                         shown = reader.feed(self.redactor.data(data))
+                        if self._begins_anew(answer, record, sink):
+                            return False
                         if found.done:
                             # Known before the agent is told: it may be gone a moment later.
                             record.end(*_outcome(answer, record))
-                        await give(sink.write(shown))
+                        await give(self._give(shown, answer, record, sink))
         except TimeoutError:
             if not found.complete:
                 raise UpstreamBroken(Ending.SILENT, f"no byte from the model for {limit:g} s") from None
@@ -170,9 +169,25 @@ class Exchange:
             if not found.complete:
                 raise
         rest = reader.end()
+        if self._begins_anew(answer, record, sink):
+            return False
         record.end(*_outcome(answer, record))
-        await sink.write(rest)
+        await self._give(rest, answer, record, sink)
         return True
+
+    async def _give(self, data: bytes, answer: Answer, record: CallRecord, sink: Sink) -> None:
+        """Give the agent some of the answer: its head first, once there is something to give, or no more."""
+        if not sink.started and (data or record.ended):
+            if self.throttle is not None:
+                self.throttle.granted(record.sent)
+            await self._start(answer, sink)
+        await sink.write(data)
+
+    def _begins_anew(self, answer: Answer, record: CallRecord, sink: Sink) -> bool:
+        """Whether an answer of 200 is a refusal all the same, and the agent has got nothing of it."""
+        if sink.started or record.found.error is None:
+            return False
+        return self._comes_again(answer, _outcome(answer, record)[0], record)
 
     async def _forward_error(self, answer: Answer, reader: Reader, record: CallRecord, sink: Sink) -> bool:
         """Hear an error out before the agent does: many leave at the status, and its words tell the cause.
@@ -193,11 +208,14 @@ class Exchange:
     def _comes_again(self, answer: Answer, outcome: Outcome, record: CallRecord) -> bool:
         """Whether an error is a refusal that the agent need not know of, since the call can wait."""
         throttle = self.throttle
-        if throttle is None or not is_refusal(outcome):
+        if throttle is None:
+            return False
+        after = retry_after(answer.headers, throttle.now())
+        if not is_refusal(outcome, comes_again=after is not None):
             return False
         record.refusals += 1
-        ahead = throttle.refused(record.sent, retry_after(answer.headers, throttle.now()))
-        return record.refusals < _MOST_REFUSALS and ahead <= record.patience
+        ahead = throttle.refused(record.sent, after)
+        return record.refusals < _MOST_REFUSALS and ahead <= record.left
 
     async def _start(self, answer: Answer, sink: Sink) -> None:
         headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}

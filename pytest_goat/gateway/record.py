@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from operator import itemgetter
 
@@ -50,7 +51,9 @@ class CallRecord:
         """None until it has been read."""
         self.status = 0
         self.allowance = 0.0
-        """Seconds, from its beginning, that a rate limit may hold it back."""
+        """Seconds, from its beginning, that rate limits may yet hold back calls of its trial."""
+        self.longest = math.inf
+        """Seconds, from its beginning, after which it must be told that it is held back, to come again."""
         self.refusals = 0
         """How often the provider put it off for its rate."""
         self.sent = 0.0
@@ -69,9 +72,14 @@ class CallRecord:
         return self._elapsed if self._held else self._waited
 
     @property
-    def patience(self) -> float:
-        """Seconds that it may be held back from now on."""
+    def left(self) -> float:
+        """Seconds that rate limits may hold back calls of its trial from now on."""
         return max(0.0, self.allowance - self._elapsed)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that it may be held back itself from now on."""
+        return min(self.left, max(0.0, self.longest - self._elapsed))
 
     @property
     def _elapsed(self) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from secrets import token_hex
 
 import pytest
 
@@ -15,10 +17,11 @@ from pytest_goat.errors import Cause
 from pytest_goat.gateway import attempt, make_gateway
 from pytest_goat.gateway.base import Gateway, ModelCall, TrialKey, Usage, seconds_waited
 from pytest_goat.gateway.direct import DirectUpstream
+from pytest_goat.gateway.proxy import ProxyGateway
 from tests.gateway.calls import MODEL, Agent, Reply, agent_on, request, running, trial_key
 from tests.gateway.deployed import at, caller, deployed, remote, remote_agent
-from tests.gateway.providers import KEY
-from tests.support.model_server import Answer, Hang, ModelServer, Status
+from tests.gateway.providers import CHUNK, KEY, Parts
+from tests.support.model_server import Answer, Hang, ModelServer, Raw, Status
 from tests.support.model_server import Reply as Scripted
 from tests.support.trials import make_call
 
@@ -65,9 +68,72 @@ def test_an_agent_does_not_hear_of_refusals() -> None:
     assert call.first_byte >= call.waited
 
 
-def test_an_overloaded_provider_is_waited_for_too() -> None:
-    got, call = one_call([Status(529, "overloaded", headers={"Retry-After": "0.1"}), ANSWER])
-    assert (got.status, call.refusals) == (200, 1)
+SOON = {"Retry-After": "0.1"}
+
+
+def in_answer(message: str, **more: object) -> Raw:
+    """A stream that begins with an error."""
+    return Raw(b'data: {"error": %s}\n\ndata: [DONE]\n\n' % json.dumps({"message": message, **more}).encode())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Status(529, headers=SOON),
+        Status(503, "Service Unavailable", headers=SOON),
+        Status(503, "gpt-oss-120b is currently over capacity. Please try again and back off exponentially."),
+        Status(503, "The service is temporarily unable to process your request. Please try again later."),
+        Status(500, "litellm.InternalServerError: AnthropicError - Overloaded"),
+        in_answer("That model is currently overloaded with other requests.", type="server_error", code=None),
+        in_answer("System is experiencing high demand", code=503),
+        in_answer("slow down", code=429),
+        in_answer("Rate limit reached for requests"),
+        Raw(b'{"error": {"message": "The model is overloaded."}}', "application/json"),
+    ],
+)
+def test_an_overloaded_provider_is_waited_for_too(reply: Scripted) -> None:
+    got, call = one_call([reply, ANSWER])
+    assert (got.status, call.cause, call.refusals, call.finish_reason) == (200, None, 1, "stop")
+    assert b"error" not in got.body
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "cause"),
+    [
+        (Status(500, "Internal server error", headers=SOON), 500, Cause.PROVIDER_ERROR),
+        (Status(503, "Service Unavailable"), 503, Cause.PROVIDER_ERROR),
+        (in_answer("Internal server error", code=500), 200, Cause.PROVIDER_ERROR),
+        (in_answer("Request too large for the limit of tokens per minute"), 200, Cause.RATE_LIMITED),
+    ],
+    ids=["error", "unavailable", "error in answer", "too large"],
+)
+def test_other_errors_come_as_they_are(reply: Status | Raw, status: int, cause: Cause) -> None:
+    got, call = one_call([reply, ANSWER])
+    assert (got.status, call.status, call.cause, call.refusals) == (status, status, cause, 0)
+    assert got.body == reply.body or got.message == reply.body
+
+
+class Limited(Parts):
+    """With a rate limit of its own."""
+
+    def __init__(self, *parts: bytes) -> None:
+        super().__init__(*parts)
+        self._quota = token_hex()
+
+    def quota(self, model: str) -> str:
+        return self._quota
+
+
+def test_an_answer_that_has_begun_is_not_asked_anew() -> None:
+    overloaded = in_answer("Overloaded", code=529).body
+
+    async def scenario() -> tuple[Reply, ModelCall]:
+        gateway = ProxyGateway({MODEL: Limited(CHUNK, overloaded)}, 30.0)
+        async with running(gateway), agent_on(gateway, waiting_key()) as agent:
+            return await agent.call(request()), await agent.last()
+
+    got, call = asyncio.run(scenario())
+    assert (got.body, call.cause, call.refusals) == (CHUNK + overloaded, Cause.PROVIDER_ERROR, 0)
 
 
 def test_the_model_timeout_does_not_run_while_a_call_waits() -> None:
@@ -202,17 +268,21 @@ def test_a_deployed_gateway_answers_before_its_host_gives_the_request_up(
     monkeypatch.setattr(attempt, "_HELD", 0.5)
 
     async def scenario() -> None:
-        with ModelServer([refusal(1.0), ANSWER]) as server:
+        with ModelServer([refusal(1.2), ANSWER]) as server:
             async with (
                 deployed(lambda: DirectUpstream(server.url, KEY)) as deployment,
                 remote(deployment.url) as gateway,
                 remote_agent(gateway, waiting_key()) as agent,
             ):
-                statuses = [(await agent.call(request())).status for _ in range(2)]
-                while statuses[-1] == 429:
-                    statuses.append((await agent.call(request())).status)
-                assert statuses[0] == 429
-                assert statuses[-1] == 200
+                got = [await agent.call(request())]
+                while got[-1].status == 429:
+                    got.append(await agent.call(request()))
+                assert got[-1].status == 200
                 assert len(server.requests) == 2
+                seen = (await agent.endpoint.seen()).calls
+                # All of the time is the rate limit's, and none the agent's.
+                assert seconds_waited(seen) >= 1.2
+                assert {(call.status, call.cause) for call in seen[:-1]} == {(429, Cause.RATE_LIMITED)}
+                assert got[0].json["error"]["code"] == "rate_limit_exceeded"
 
     asyncio.run(scenario())

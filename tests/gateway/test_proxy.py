@@ -325,7 +325,7 @@ def test_calls_are_counted_and_summed() -> None:
 
 def test_a_bug_of_ours_is_told_as_one() -> None:
     got, call = parts_call(Parts(ZeroDivisionError(KEY)))
-    assert (got.cut, call.status, call.cause) == (True, 200, Cause.INTERNAL)
+    assert (got.status, call.status, call.cause) == (500, 500, Cause.INTERNAL)
     assert call.message == "the gateway failed: ZeroDivisionError('[redacted]')"
 
 
