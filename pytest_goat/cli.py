@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout", type=float, default=300.0, help="seconds for the agent (default 300)")
     _add_settings(
         run, "model", "agent", "api_url", "api_key_env", "backend", "modal_env", "deploy", "models",
-        "sandbox", "unsafe_local", "results",
+        "record", "sandbox", "unsafe_local", "results",
     )  # fmt: skip
     run.set_defaults(command=_run)
 

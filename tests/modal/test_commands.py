@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.modal_server.faults import ALWAYS
 from tests.sandbox.modal_bench import needs_root
 from tests.support.modal_runs import Cloud, Project
@@ -41,6 +43,27 @@ def test_results_that_could_not_be_sent_are_sent_later(cloud: Cloud, project: Pr
     assert in_volume["trials"] == here["trials"]
     assert in_volume["summary"] == here["summary"]
     assert project.goat("push").said == "all 1 runs are in the volume goat-results\n"
+
+
+def test_one_prompt_on_modal_is_sent_to_the_volume_too(cloud: Cloud, project: Project) -> None:
+    (project.folder / "replay").mkdir()
+    (project.folder / "replay" / "prompt.yaml").write_text(json.dumps({"turns": WRITE_HELLO}))
+    words = ("run", "Write hello.txt", "--record", "kept", "--model")
+    done = project.goat(*words, "replay")
+    assert done.code == 0, done.said
+    assert "Done: hello.txt says hello." in done.said
+    assert "goat push" not in done.said
+    in_volume, here = project.results(project.run_id, "--modal"), project.results(project.run_id)
+    assert in_volume["trials"] == here["trials"]
+    assert in_volume["run"]["finished"] == here["run"]["finished"] != ""
+    assert project.goat("push").said == "all 1 runs are in the volume goat-results\n"
+
+    (project.folder / ".goat").rename(project.folder / "before")
+    cloud.server.fault("VolumePutFiles2", "unavailable", times=ALWAYS)
+    late = project.goat(*words, "replay:kept")
+    assert late.code == 0, late.said
+    assert "Done: hello.txt says hello." in late.said
+    assert f"nothing is lost, `goat push {project.run_id}` sends them" in late.said
 
 
 def test_what_goat_says_when_there_is_nothing_to_say(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -239,3 +240,25 @@ def test_trials_of_python_tests_are_recorded_too(pytester: pytest.Pytester) -> N
     result.assert_outcomes(passed=2, warnings=1)
     result.stdout.fnmatch_lines(["*not recorded: test_b.py::test_it: test_a.py has a task of that id, too*"])
     pytester.runpytest_subprocess("test_a.py", "--goat-model", "replay:kept").assert_outcomes(passed=1)
+
+
+def test_one_prompt_is_recorded(pytester: pytest.Pytester) -> None:
+    def goat_run(*options: str) -> pytest.RunResult:
+        words = ("run", "Write hello.txt", "--backend", "local", *options)
+        return pytester.run(sys.executable, "-m", "pytest_goat.cli", *words)
+
+    with ModelServer(moody("RE"), models=["m"]) as server:
+        at = ("--model", "m", "--api-url", server.url)
+        result, lost = goat_run(*at, "--record", "kept"), goat_run(*at, "--record", "lost")
+    assert (result.ret, lost.ret) == (0, 1)
+    result.stdout.fnmatch_lines(["recorded: kept (--model replay:kept)", "Done.", "added: hello.txt"])
+    assert "recorded" not in lost.stdout.str()
+    text = (pytester.path / "kept" / "prompt.yaml").read_text()
+    assert KEY not in text
+    assert yaml.safe_load(text)["recorded"]["model"] == "m"
+    again = goat_run("--model", "replay:kept")
+    assert again.ret == 0
+    again.stdout.fnmatch_lines(["Done.", "added: hello.txt"])
+    nothing = goat_run("--agent", "nop", "--model", "m", "--record", "kept")
+    assert nothing.ret == 4
+    nothing.stderr.fnmatch_lines(["goat: --goat-record: agent nop asks no model*"])
