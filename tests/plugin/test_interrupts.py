@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import nested
 from tests.support.agent_run import processes_with
 from tests.support.runs import stored_trials
 from tests.support.suites import WRITE_HELLO, WRITE_WRONG, hello_task, write_suite
@@ -54,7 +55,7 @@ class Run:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "suite", "-p", "no:cacheprovider", "-v", *self._options],
             cwd=self.folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTEST_ADDOPTS": nested.OPTIONS},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

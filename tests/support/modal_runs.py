@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import nested
 from tests.support.modal import ROOT, RunningServer, modal_server
 from tests.support.runs import stored_trials, the_run
 
@@ -71,6 +72,7 @@ def set_up_cloud(folder: Path) -> Iterator[Cloud]:
             "GOAT_CREATE_RATE": "1000",
             "GOAT_DEPLOY": "never",
             "NO_COLOR": "1",
+            "PYTEST_ADDOPTS": nested.OPTIONS,
             # Rate and locks are shared by all processes of a machine, and this is another Modal account.
             "TMPDIR": str(scratch),
         }  # fmt: skip
