@@ -7,7 +7,7 @@
 | the answer broke off: connection lost, or a stream ended without `finish_reason` and `[DONE]` | stream_cut |
 | our own bug | internal |
 | a recording has no answer (`replay_miss`) | replay_miss |
-| our proxy: the trial has spent all that it may (`trial_budget_exceeded`) | budget |
+| our proxy, or a recording: the trial has spent all that it may (`trial_budget_exceeded`) | budget |
 | our proxy: a rate limit has held the call back for too long (`rate_limit_exceeded`) | rate_limited |
 | our proxy refused it: another URL, model, server or key, no JSON, too large, too many | forbidden |
 | 400, or an error in the stream, that says the model's tool call cannot be read (Groq) | malformed_call |
@@ -115,6 +115,7 @@ TABLE = (
     Row(Cause.INTERNAL, Ending.BUG),
     Row(Cause.REPLAY_MISS, statuses={400}, words=_words(r"\breplay_miss\b")),
     Row(Cause.BUDGET, Ending.REFUSED, words=_words(OVER_BUDGET)),
+    Row(Cause.BUDGET, statuses={403}, words=_words(OVER_BUDGET)),
     Row(Cause.RATE_LIMITED, Ending.REFUSED, words=_words(HELD_TOO_LONG)),
     Row(Cause.FORBIDDEN, Ending.REFUSED),
     # Before all others with words: the call itself, which the model wrote, may stand in the error.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_goat.gateway.answer import ProviderError
     from pytest_goat.gateway.request import ModelRequest
 
-_OF_THE_MODEL = (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL)
+_OF_THE_MODEL = (Cause.CONTEXT_OVERFLOW, Cause.REFUSAL, Cause.MALFORMED_CALL)
 """Causes of a failed call that say something about the model; providers answer them with 400."""
 _MAX_ERROR = 500
 """Characters kept of an error."""

@@ -148,6 +148,7 @@ OTHERS = {
     "Groq, tool call in a stream": (200, "tool_use_failed Failed to call a function.", Cause.MALFORMED_CALL),
     "LiteLLM, key": (400, "no_db_connection No connected db.", Cause.AUTH),
     "Gemini, key": (400, "API key not valid. Please pass a valid API key.", Cause.AUTH),
+    "budget of a recorded trial": (403, "replayed_error (trial_budget_exceeded)", Cause.BUDGET),
     "recording": (400, "replay_miss replay_miss there is none", Cause.REPLAY_MISS),
     "a provider's address": (404, "unknown_url", Cause.BAD_REQUEST),
     "in a stream: rate": (200, "rate_limit_error Too many requests", Cause.RATE_LIMITED),

@@ -107,7 +107,8 @@ def test_a_failure_that_stayed_is_recorded_with_its_cause(tmp_path: Path) -> Non
 
 def test_a_failure_within_a_stream_is_a_status_in_the_recording() -> None:
     refused = Raw(b'data: {"error": {"message": "content policy", "type": "t"}}\n\n')
-    for reply, status in ((refused, 400), (Answer("ab", cut_after=1), 502)):
+    malformed = Raw(b'data: {"error": {"message": "Failed.", "code": "tool_use_failed"}}\n\n')
+    for reply, status in ((refused, 400), (malformed, 400), (Answer("ab", cut_after=1), 502)):
         (turn,) = take_of(heard([reply], request())).turns
         assert turn.error is not None
         assert turn.error[0] == status
