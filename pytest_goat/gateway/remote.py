@@ -41,7 +41,7 @@ _MARGIN = 10.0
 """Seconds by which the host waits longer than the gateway, which knows better why no answer comes."""
 _HELD = 90.0
 """Seconds that a call of ours may be held back there by a rate limit, and some more."""
-_WAITING_AGE = 5.0
+_WAITING_AGE = 2.0
 """Seconds until what is waiting there is asked anew."""
 _SENDING = 16
 """Recordings that are on their way at once."""

@@ -1,9 +1,12 @@
 """One pace for all calls that use up the same rate limit, in all processes of this machine.
 
-A refusal (429, or 529: overloaded) stops all of them for as long as the provider says, or for 1, 2, 4 s ...
-while refusals follow each other. After the pause one call goes first; the others follow at a distance that
-shrinks with each answer: at first by half, and by little once it is known at what rate answers came between
-two pauses. So the pace settles just above what the limit allows.
+A refusal (`pytest_goat.gateway.causes.is_refusal`) stops all of them for as long as the provider says, or
+for 1, 2, 4 s ... while refusals follow each other. After the pause one call goes first; the others follow at
+a distance that shrinks with each answer: at first by half, and by little once it is known at what rate
+answers came between two pauses. So the pace settles just above what the limit allows.
+
+Machines, and the containers of a deployed gateway, know nothing of each other. Each finds its own pace in the
+same way, since the answers that it counts are its share of the limit; each hears refusals of its own.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ class Pace:
     refused: float = 0.0
     """When calls were last told to wait; 0: never."""
     since: float = 0.0
-    """The first of the refusals that no answer has ended yet."""
+    """The first of the refusals that no answer has ended yet, or the first call after a time without any."""
     hope: float = HOPE
     """Seconds after `since` at which there is none any more."""
     counted: float = 0.0
@@ -78,7 +81,7 @@ class Pace:
         elif ahead > 0:
             return ahead
         elif ahead < -IDLE:
-            self.counted = 0.0
+            self.counted, self.since = 0.0, now
         self.last = now
         return 0.0
 

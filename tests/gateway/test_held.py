@@ -280,8 +280,8 @@ def test_a_deployed_gateway_answers_before_its_host_gives_the_request_up(
                 assert got[-1].status == 200
                 assert len(server.requests) == 2
                 seen = (await agent.endpoint.seen()).calls
-                # All of the time is the rate limit's, and none the agent's.
-                assert seconds_waited(seen) >= 1.2
+                # The time is the rate limit's, and not the agent's.
+                assert all(call.waited >= 0.5 for call in seen[:-1])
                 assert {(call.status, call.cause) for call in seen[:-1]} == {(429, Cause.RATE_LIMITED)}
                 assert got[0].json["error"]["code"] == "rate_limit_exceeded"
 

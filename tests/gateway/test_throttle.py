@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import pytest
@@ -80,19 +80,26 @@ async def call(throttle: Throttle, limit: Limit) -> int:
         throttle.refused(sent, after)
 
 
-@pytest.mark.parametrize(("tells", "refusals"), [(True, 3), (False, 14)])
-def test_a_limit_is_used_up_with_few_refusals(tmp_path: Path, tells: bool, refusals: int) -> None:
+@pytest.mark.parametrize(
+    ("containers", "tells", "refusals"), [(1, True, 3), (1, False, 14), (4, True, 6), (4, False, 24)]
+)
+def test_a_limit_is_used_up_with_few_refusals(
+    tmp_path: Path, containers: int, tells: bool, refusals: int
+) -> None:
+    """By containers that know nothing of each other and are called in turn, too."""
     limit = Limit(60, 60.0, tells)
 
-    async def caller(throttle: Throttle) -> int:
+    async def caller(throttles: Iterator[Throttle]) -> int:
         worst = 0
         for _ in range(30):
-            worst = max(worst, await call(throttle, limit))
+            worst = max(worst, await call(next(throttles), limit))
             await asyncio.sleep(2)
         return worst
 
     async def work(throttle: Throttle) -> None:
-        worst = await asyncio.gather(*(caller(throttle) for _ in range(16)))
+        others = [Throttle("quota", tmp_path / f"{n}", clock=now) for n in range(1, containers)]
+        turns = cycle([throttle, *others])
+        worst = await asyncio.gather(*(caller(turns) for _ in range(16)))
         assert max(worst) < 8
         # 480 calls fill eight windows; the first one ends with all sixteen callers refused at once.
         windows = (now() - EPOCH) / 60
@@ -183,6 +190,16 @@ def test_without_any_answer_hope_ends(tmp_path: Path) -> None:
         assert HOPE / 2 < now() - began <= HOPE
         # Those that wait are not kept waiting, either.
         assert not await throttle.wait(math.inf)
+
+    by_virtual_clock(tmp_path, work)
+
+
+def test_time_without_calls_takes_no_hope(tmp_path: Path) -> None:
+    async def work(throttle: Throttle) -> None:
+        throttle.refused(now(), None)
+        await asyncio.sleep(HOPE + LONGEST_PAUSE)
+        assert throttle.take()
+        assert throttle.refused(now(), None) < LONGEST_PAUSE
 
     by_virtual_clock(tmp_path, work)
 
