@@ -156,6 +156,22 @@ def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any
         _session_of(sched.config).reporting.add_crash(crashitem, str(report.longrepr))
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Who gives an option of ours where no prompt file is found is told where one is looked for."""
+    if exitstatus != pytest.ExitCode.NO_TESTS_COLLECTED or FOUND in config.stash:
+        return
+    given = any(getattr(config.option, f"goat_{row.name}", None) is not None for row in options())
+    # Under `-n` only the workers know what was found.
+    if given and not config.pluginmanager.hasplugin("dsession"):
+        terminalreporter.write_line(
+            "goat: no prompt file was found. A suite is a folder with a goat.yaml, which may be empty; "
+            "elsewhere, name the prompt file itself.",
+            yellow=True,
+        )
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     goat = config.stash.get(SESSION, None)
     if goat is not None:

@@ -31,6 +31,18 @@ def test_passes_and_failures_are_told_apart(suite: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*.py:*")
 
 
+def test_where_prompt_files_are_looked_for_is_told_to_who_asks_for_some(suite: pytest.Pytester) -> None:
+    hint = "goat: no prompt file was found. A suite is a folder with a goat.yaml*"
+    (suite.path / "suite" / "goat.yaml").unlink()
+    result = suite.runpytest_subprocess("suite", "--goat-model", "replay")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines([hint])
+    suite.runpytest_subprocess("suite").stdout.no_fnmatch_line(hint)
+    (suite.path / "suite" / "goat.yaml").touch()
+    result = suite.runpytest_subprocess("suite", "--goat-model", "replay", "-k", "nothing")
+    result.stdout.no_fnmatch_line(hint)
+
+
 def test_collect_only_starts_nothing(suite: pytest.Pytester) -> None:
     result = suite.runpytest_subprocess("suite", "--co", "-q")
     assert result.outlines[:3] == [
