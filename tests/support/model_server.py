@@ -11,14 +11,14 @@ JSON and headers that returns a reply. `GET /v1/models` is always answered and t
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
+
+from tests.support.loopback import LoopbackHandler, LoopbackServer
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
@@ -133,8 +133,6 @@ class ModelServer:
         self.api_key = api_key
         self.models = tuple(models)
         self.keep_alive = keep_alive
-        self.connections = 0
-        """How many were accepted."""
         self.closing = threading.Event()
         self._script = script
         self._next = 0
@@ -144,7 +142,6 @@ class ModelServer:
         self._tls = tls is not None
         if tls is not None:
             self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), name="model-server")
 
     @property
     def url(self) -> str:
@@ -153,7 +150,12 @@ class ModelServer:
 
     @property
     def port(self) -> int:
-        return int(self._http.server_address[1])
+        return self._http.port
+
+    @property
+    def connections(self) -> int:
+        """How many were accepted."""
+        return self._http.connections
 
     @property
     def left(self) -> int:
@@ -161,17 +163,14 @@ class ModelServer:
         return 0 if callable(self._script) else len(self._script) - self._next
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.closing.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.close_connections()
-        self._http.server_close()
+        self._http.stop()
 
     def stop_listening(self) -> None:
         """Refuse connections from now on; for a script to call: its own answer still goes out."""
@@ -206,58 +205,24 @@ class ModelServer:
             return f"call_{self._calls}"
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # server_close joins them, so that no thread or socket outlives the test
-    request_queue_size = 128
-
+class _Server(LoopbackServer):
     def __init__(self, model: ModelServer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.model = model
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._open.add(request)
-            self.model.connections += 1
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """Wake handlers that wait for a next request on a kept-alive connection."""
-        with self._lock:
-            for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away in the middle are what is tested, not an error."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests look at `requests`, not at a log."""
 
     def do_GET(self) -> None:
         if self.path.endswith("/models"):
             data = [{"id": name, "object": "model", "owned_by": "test"} for name in self.server.model.models]
-            self._send_json(200, {"object": "list", "data": data})
+            self.send_json(200, {"object": "list", "data": data})
         else:
             self._send_status(Status(404))
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers, body = self.read_body()
         reply = self.server.model.record(Request("POST", self.path, headers, body, _object(body)))
         self._send(reply, _object(body))
         self.close_connection = self.close_connection or not self.server.model.keep_alive
@@ -266,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(reply, Status):
             self._send_status(reply)
         elif isinstance(reply, Raw):
-            self._send_body(reply.status, reply.body, {"Content-Type": reply.content_type})
+            self.send_body(reply.status, reply.body, {"Content-Type": reply.content_type})
         elif isinstance(reply, Answer):
             reply = _with_ids(reply, self.server.model)
             streamed = request.get("stream", False) if reply.streamed is None else reply.streamed
@@ -282,22 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             message = reply.body or f"scripted status {reply.code}"
             body = {"error": {"message": message, "type": "scripted", "code": str(reply.code)}}
-        self._send_json(reply.code, body, reply.headers)
-
-    def _send_json(
-        self, code: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> None:
-        self._send_body(
-            code, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})}
-        )
-
-    def _send_body(self, code: int, body: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send_json(reply.code, body, reply.headers)
 
     def _complete(self, answer: Answer, request: dict[str, Any]) -> None:
         self.server.model.closing.wait(answer.delay)
@@ -312,13 +262,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = {**_head(answer, request, "chat.completion"), "choices": [choice]}
         if answer.usage is not None:
             body["usage"] = answer.usage
-        self._send_json(200, body)
+        self.send_json(200, body)
 
     def _stream(self, answer: Answer, request: dict[str, Any]) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.begin_stream()
         for sent, chunk in enumerate(_chunks(answer, request)):
             if sent == answer.hang_after:
                 self.server.model.closing.wait()
@@ -326,17 +273,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             self.server.model.closing.wait(answer.delay)
-            self._send_chunk(answer.prefix + json.dumps(chunk) + "\n\n")
+            self._send_event(answer.prefix + json.dumps(chunk))
             if sent == 0:
                 for line in answer.noise:
-                    self._send_chunk(line + "\n\n")
+                    self._send_event(line)
         if answer.done:
-            self._send_chunk("data: [DONE]\n\n")
-        self.wfile.write(b"0\r\n\r\n")
+            self._send_event("data: [DONE]")
+        self.end_stream()
 
-    def _send_chunk(self, text: str) -> None:
-        data = text.encode()
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+    def _send_event(self, line: str) -> None:
+        self.send_chunk(f"{line}\n\n".encode())
 
 
 def _object(body: bytes) -> dict[str, Any]:

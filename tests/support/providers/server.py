@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.support.loopback import LoopbackHandler, LoopbackServer
 from tests.support.model_server import Answer, Drop, Hang, Status, ToolCall
 from tests.support.providers.forms import Tokens, events, whole
 from tests.support.providers.rules import KEYS, RULES, Asked, anthropic_error
@@ -71,12 +70,11 @@ class Providers:
         self.ended = threading.Event()
         """Nothing hangs any more."""
         self._http = _Server(self)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), name="providers")
 
     @property
     def environ(self) -> dict[str, str]:
         """What leads every row of the table of models here."""
-        base = f"http://127.0.0.1:{self._http.server_address[1]}"
+        base = f"http://127.0.0.1:{self._http.port}"
         vllm = ("LLAMA_3_1_8B", "QWEN3_4B", "QWEN3_30B_A3B", "GPT_OSS_20B", "GPT_OSS_120B")
         return {
             **{f"{provider.upper()}_API_KEY": key for provider, key in KEYS.items()},
@@ -94,17 +92,14 @@ class Providers:
             self.calls, self.refused = [], []
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.ended.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.close_connections()
-        self._http.server_close()
+        self._http.stop()
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> tuple[Asked | None, Reply, Tokens]:
         """Judge a request, note it, and take the reply off the script."""
@@ -134,54 +129,21 @@ class Providers:
         return self._script[self._next - 1]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # server_close joins them, so that no thread or socket outlives the test
-    request_queue_size = 256
-
+class _Server(LoopbackServer):
     def __init__(self, providers: Providers) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.providers = providers
-        self._open: set[Any] = set()
-        self._lock = threading.Lock()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """Wake handlers that wait for a next request on a kept-alive connection."""
-        with self._lock:
-            for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away in the middle are no error."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests look at `calls`, not at a log."""
 
     def do_GET(self) -> None:
         self.server.providers.gets.append(self.path)
-        self._send(404, {"error": {"message": "not found"}})
+        self.send_json(404, {"error": {"message": "not found"}})
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers, body = self.read_body()
         asked, reply, tokens = self.server.providers.take(self.path, headers, body)
         if isinstance(reply, Drop | Hang):
             if isinstance(reply, Hang):
@@ -192,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif asked is not None and asked.json.get("stream"):
             self._stream(asked, reply, tokens)
         elif asked is not None:
-            self._send(200, whole(asked, reply, tokens))
+            self.send_json(200, whole(asked, reply, tokens))
 
     def _send_error(self, asked: Asked | None, reply: Status) -> None:
         body = reply.body
@@ -201,22 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = {"error": {"message": message, "type": "scripted", "code": str(reply.code)}}
             if asked is not None and asked.provider == "anthropic":
                 body = anthropic_error(reply.code, "api_error", str(message)).body
-        self._send(reply.code, body, dict(reply.headers))
-
-    def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.send_json(reply.code, body, reply.headers)
 
     def _stream(self, asked: Asked, answer: Answer, tokens: Tokens) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.begin_stream()
         for sent, data in enumerate(events(asked, answer, tokens)):
             time.sleep(answer.delay)
             if sent in (answer.cut_after, answer.hang_after):
@@ -224,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self.server.providers.ended.wait()
                 self.close_connection = True
                 return
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-        self.wfile.write(b"0\r\n\r\n")
+            self.send_chunk(data)
+        self.end_stream()
 
 
 def _tells(reply: Reply) -> bool:
