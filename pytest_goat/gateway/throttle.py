@@ -103,6 +103,7 @@ class Pace:
         self.distance = self.distance or FIRST_PAUSE
         jitter = random.uniform(0, min(_JITTER * wait, _MOST_JITTER))  # noqa: S311 - spreads load
         self.opens = max(self.opens, now + wait + jitter)
+        self.last = min(self.last, self.opens - self.distance)  # the pause is all that the next one waits for
         return self.opens - now
 
     def grant(self, sent: float, now: float) -> None:

@@ -109,6 +109,21 @@ def test_a_limit_is_used_up_with_few_refusals(
     by_virtual_clock(tmp_path, work)
 
 
+def test_refusals_that_no_rate_explains_do_not_slow_calls_down_for_ever(tmp_path: Path) -> None:
+    async def work(throttle: Throttle) -> None:
+        began = now()
+        for _ in range(50):  # an overloaded provider refuses each call once, however late it comes
+            assert throttle.take() or await throttle.wait(math.inf)
+            throttle.refused(now(), None)
+            assert await throttle.wait(math.inf)
+            sent = now()
+            await asyncio.sleep(1)
+            throttle.granted(sent)
+        assert (now() - began) / 50 < 15
+
+    by_virtual_clock(tmp_path, work)
+
+
 @pytest.mark.parametrize("said", [0.3, 2.0, 45.0])
 def test_nobody_comes_back_before_the_provider_wants(tmp_path: Path, said: float) -> None:
     async def work(throttle: Throttle) -> None:

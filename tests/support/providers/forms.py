@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from tests.support.model_server import Answer, ToolCall
@@ -21,6 +22,16 @@ class Tokens:
     completion: int
     """Reasoning included."""
     reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overloaded(Answer):
+    """A stream that ends with the error of a provider that has no room any more."""
+
+    after: int = 0
+    """Events before it."""
+    until: Callable[[], object] = bool
+    """Returns when the error may go."""
 
 
 def whole(asked: Asked, answer: Answer, tokens: Tokens) -> dict[str, Any]:
@@ -42,6 +53,24 @@ def whole(asked: Asked, answer: Answer, tokens: Tokens) -> dict[str, Any]:
 
 def events(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[bytes]:
     """The answer as server-sent events."""
+    if isinstance(answer, Overloaded):
+        yield from islice(_events(asked, answer, tokens), answer.after)
+        answer.until()
+        yield _overloaded(asked)
+    else:
+        yield from _events(asked, answer, tokens)
+
+
+def _overloaded(asked: Asked) -> bytes:
+    if asked.provider == "anthropic":
+        error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+        return f"event: error\ndata: {json.dumps(error)}\n\n".encode()
+    message = "That model is currently overloaded with other requests. You can retry your request."
+    content = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
+    return f"data: {json.dumps(content)}\n\n".encode()
+
+
+def _events(asked: Asked, answer: Answer, tokens: Tokens) -> Iterator[bytes]:
     if asked.provider == "anthropic":
         for event in _anthropic_events(asked, answer, tokens):
             yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
