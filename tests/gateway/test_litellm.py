@@ -24,6 +24,7 @@ from tests.support.litellm import Stack
 from tests.support.model_server import Answer, Drop, ModelServer, Status, ToolCall
 from tests.support.providers import KEYS, Call
 from tests.support.providers.server import Script
+from tests.support.waiting import until
 
 TODAY = date(2026, 11, 24)
 TOOL = {
@@ -304,11 +305,12 @@ def test_nothing_of_a_key_is_on_its_command_line_or_in_its_files(litellm: Stack)
     secrets = [*KEYS.values(), litellm.process.key]
     assert set(litellm.process.secrets) == set(secrets)
     argv = Path(f"/proc/{litellm.process.pid}/cmdline").read_text()
+    told = "Incorrect API key provided: [redacted]"
+    until("it is in the log", lambda: told in litellm.process.log.read_text("utf-8", "replace"))
     files = "".join(
         path.read_text("utf-8", "replace") for path in litellm.process.log.parent.glob("litellm.*")
     )
     assert "model_list" in files
-    assert "Incorrect API key provided: [redacted]" in files
     assert not any(secret in argv + files for secret in secrets)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from tests.modal_server.faults import ALWAYS
 from tests.sandbox.modal_bench import needs_root
-from tests.support.modal_runs import Cloud, Done, Project, until
+from tests.support.modal_runs import Cloud, Done, Project
 from tests.support.suites import WRITE_HELLO, Turns, hello_task, write_suite
+from tests.support.waiting import until
 
 pytestmark = needs_root
 

@@ -12,8 +12,9 @@ import pytest
 
 from tests.modal_server.faults import ALWAYS
 from tests.sandbox.modal_bench import needs_root
-from tests.support.modal_runs import SOON, Cloud, Project, Started, until
+from tests.support.modal_runs import SOON, Cloud, Project, Started
 from tests.support.suites import WRITE_HELLO, WRITE_WRONG, hello_task, write_suite
+from tests.support.waiting import until
 
 pytestmark = needs_root
 

@@ -23,11 +23,12 @@ from tests.sandbox.modal_bench import needs_root
 from tests.support import silent_agent
 from tests.support.deploys import Place, make_environment
 from tests.support.modal import ROOT
-from tests.support.modal_runs import TIMEOUT, Cloud, Project, until
+from tests.support.modal_runs import TIMEOUT, Cloud, Project
 from tests.support.model_server import Answer, Status
 from tests.support.providers import Providers
 from tests.support.providers.rules import Asked
 from tests.support.suites import hello_task, write_suite
+from tests.support.waiting import until
 
 pytestmark = needs_root
 

@@ -19,8 +19,9 @@ from pytest_goat.redact import Redactor
 from tests.sandbox.modal_bench import needs_root
 from tests.support import silent_agent
 from tests.support.modal import run_sdk
-from tests.support.modal_runs import Cloud, Project, Started, until
+from tests.support.modal_runs import Cloud, Project, Started
 from tests.support.suites import WRITE_HELLO, Turns, hello_task, write_suite
+from tests.support.waiting import until
 
 pytestmark = needs_root
 

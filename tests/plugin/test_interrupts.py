@@ -9,8 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,10 @@ from tests.support import nested
 from tests.support.agent_run import processes_with
 from tests.support.runs import stored_trials
 from tests.support.suites import WRITE_HELLO, WRITE_WRONG, hello_task, write_suite
+from tests.support.waiting import until
 
 SOON = 10.0
 """Seconds within which everything has to be gone."""
-
-
-def until(what: str, condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
 
 
 class Run:

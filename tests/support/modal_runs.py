@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +25,6 @@ SOON = 20.0
 
 _FOREIGN = ("GOAT_", "LANGFUSE_", "LITELLM_", "MODAL_", "OPENAI_", "PYTEST_")
 """How variables begin that the developer of these tests may have set for other purposes."""
-
-
-def until(what: str, condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait for `condition`. Raises `TimeoutError`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
