@@ -204,6 +204,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Wrong:
     mark = opened or error.problem_mark
     line = mark.line + 1 if mark else 0
     problem = error.problem or str(error)
+    if "maximum nesting depth" in problem:  # newer libyaml has a limit of its own, and reads ahead
+        return too_deep(line)
     indent = re.match(r"\s*", _line_text(text, line))
     if indent and "\t" in indent[0]:
         return Wrong("is indented with a tab, which YAML does not allow", "indent with spaces", line)
