@@ -28,6 +28,7 @@ from bench.proxy_cost import (
     KEY,
     MODEL,
     PARTS,
+    TRIAL,
     added,
     kept,
     median_ms,
@@ -36,7 +37,6 @@ from bench.proxy_cost import (
     read_request,
     serve_upstream,
 )
-from pytest_goat.gateway.base import TrialKey
 from pytest_goat.gateway.litellm import LiteLLMUpstream, Running
 from pytest_goat.gateway.litellm_process import LiteLLMProcess
 from pytest_goat.gateway.proxy import ProxyGateway
@@ -100,7 +100,7 @@ def serve_proxy(ready: Connection, litellm: Started) -> None:
         upstream = LiteLLMUpstream(models, [MODEL], litellm.running, litellm.environ)
         gateway = ProxyGateway({MODEL: upstream}, 60.0)
         await gateway.start()
-        endpoint = gateway.open(TrialKey("run", "trial", "task", MODEL))
+        endpoint = gateway.open(TRIAL)
         listener = socket.create_server(("127.0.0.1", 0), backlog=CALLERS)
         endpoint.attach(listener, True)
         ready.send(listener.getsockname()[1])

@@ -30,6 +30,8 @@ CALLERS = 64
 CPU = 0.008
 """Seconds; a LiteLLM worker takes about as much."""
 MODEL = "bench-model"
+TRIAL = TrialKey("run", "trial", "task", MODEL, max_wait=1800.0)
+"""Rate limits are waited out, as in a run."""
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 ROUNDS = 20
 """In which one caller calls with and without the proxy: many and short, so that both share the weather."""
@@ -113,7 +115,7 @@ def serve_proxy(ready: Connection, upstream: int) -> None:
     async def main() -> None:
         gateway = make_gateway([MODEL], f"http://127.0.0.1:{upstream}/v1", KEY)
         await gateway.start()
-        endpoint = gateway.open(TrialKey("run", "trial", "task", MODEL))
+        endpoint = gateway.open(TRIAL)
         listener = socket.create_server(("127.0.0.1", 0), backlog=CALLERS)
         endpoint.attach(listener, True)
         ready.send(listener.getsockname()[1])
