@@ -42,7 +42,7 @@ GATEWAY_MIN = 0
 """Nothing is billed between runs; a run wakes the gateway before its first trial."""
 
 GATEWAY_MAX = 10
-"""One container serves about 100 trials at once: LiteLLM takes 130 calls a second, one process each."""
+"""One container serves about 100 trials at once: its LiteLLM takes 130 calls a second, 50 streamed ones."""
 
 GATEWAY_TARGET = 100
 GATEWAY_INPUTS = 1000

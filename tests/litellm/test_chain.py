@@ -33,8 +33,6 @@ from tests.support.providers.rules import Asked
 from tests.support.runs import all_trials, junit_outcomes, the_run
 from tests.support.suites import hello_task
 
-pytestmark = pytest.mark.xdist_group("litellm")
-
 LONG = 100.0
 """Seconds that no trial takes."""
 SHORT = 20.0

@@ -23,8 +23,6 @@ from tests.support.model_server import Answer, Status
 from tests.support.providers.forms import Overloaded
 from tests.support.providers.rules import Asked, anthropic_error
 
-pytestmark = pytest.mark.xdist_group("litellm")
-
 DONE = Answer("Done.")
 FIVE = ("gpt-5-mini", "gpt-oss-120b", "llama-3.1-8b-local", "openai-gpt-4o-mini", "claude-haiku-4-5")
 """One of each provider."""

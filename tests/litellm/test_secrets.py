@@ -20,8 +20,6 @@ from tests.support.providers.rules import Asked
 from tests.support.runs import assert_nowhere, stored_trials, the_run
 from tests.support.suites import hello_task, write_suite
 
-pytestmark = pytest.mark.xdist_group("litellm")
-
 OTHERS = {
     "LITELLM_MASTER_KEY": "sk-master-canary-0123456789",
     "MODAL_TOKEN_SECRET": "as-canary-0123456789abcdef",

@@ -29,8 +29,6 @@ from tests.support.providers.rules import Asked
 from tests.support.runs import all_trials, the_run
 from tests.support.suites import hello_task
 
-pytestmark = pytest.mark.xdist_group("litellm")
-
 LOOK = bash("true")
 CUT = Answer("I will write it.", pieces=9, cut_after=6, delay=0.01)
 STOPPED = Answer("I will write it.", finish=None, done=False, usage=None)
