@@ -74,9 +74,8 @@ class LiveLine:
         if not self._shown:
             reporter.ensure_newline()
             writer = reporter.config.get_terminal_writer()
-            if (
-                writer.width_of_current_line
-            ):  # under `-n`, letters stand there of which the above knows nothing
+            # Under `-n`, letters stand there of which the above knows nothing.
+            if writer.width_of_current_line:
                 writer.line()
         self.progress.waiting = self._waiting()
         width = shutil.get_terminal_size().columns - 1

@@ -11,7 +11,7 @@ ADVICE = {
     Cause.LENGTH_CUT: "The model's answer was cut at its length: raise the model's output limit.",
     Cause.CONTEXT_OVERFLOW: "The conversation outgrew the model: give it less to read, or a larger model.",
     Cause.REFUSAL: "The model refused: look at the answer, and reword the prompt if it was misread.",
-    Cause.MALFORMED_CALL: "The model is weak at calling tools: the record has its words; try another one.",
+    Cause.MALFORMED_CALL: "The model is weak at calling tools: give it fewer of them, or try another model.",
     Cause.BUDGET: "The trial spent all that it may: raise --goat-max-trial-cost if the task needs more.",
     Cause.FORBIDDEN: "A trial may call its own model alone, at the address and with the key it is given.",
     Cause.AGENT_CRASHED: "The agent ended by itself with an error: its stderr says why.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -17,6 +16,7 @@ import pytest
 from pytest_goat.cloud.client import configured, within
 from tests.modal_server.faults import ALWAYS
 from tests.support.modal import ROOT, RunningServer, modal_server, run_cli
+from tests.support.ports import closed_port
 
 CONNECT = """
 import asyncio, sys, time
@@ -77,9 +77,8 @@ def test_a_missing_environment_is_told_with_its_mend(server: RunningServer) -> N
 
 
 def test_nobody_there_is_told_in_time(server: RunningServer) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    said, took = connect({**server.env, "MODAL_SERVER_URL": f"http://127.0.0.1:{port}"}, seconds=1)
+    with closed_port() as port:
+        said, took = connect({**server.env, "MODAL_SERVER_URL": f"http://127.0.0.1:{port}"}, seconds=1)
     assert f"127.0.0.1:{port} does not answer within 1 s" in said
     assert took < 5
 

@@ -11,9 +11,10 @@ import pytest
 from pytest_goat.errors import UserError
 from pytest_goat.gateway import make_gateway, preflight
 from pytest_goat.gateway.direct import DirectUpstream
-from tests.gateway.calls import MODEL, agent_of, listen, request, running, trial_key
+from tests.gateway.calls import MODEL, agent_of, request, running, trial_key
 from tests.gateway.providers import KEY, raw_server
 from tests.support.model_server import Answer, Drop, Hang, ModelServer, Raw, Reply, Script, Status, ToolCall
+from tests.support.ports import closed_port
 
 TOOLS_400 = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
 ROOM_400 = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
@@ -78,12 +79,9 @@ def test_the_other_name_need_not_help() -> None:
 
 
 def test_nobody_listens() -> None:
-    with listen() as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-    with pytest.raises(
-        UserError, match=r"connection refused\. Is the server running, and is --goat-api-url right"
-    ):
-        asyncio.run(check(url))
+    problem = r"connection refused\. Is the server running, and is --goat-api-url right"
+    with closed_port() as port, pytest.raises(UserError, match=problem):
+        asyncio.run(check(f"http://127.0.0.1:{port}/v1"))
 
 
 def test_there_is_no_such_host(monkeypatch: pytest.MonkeyPatch) -> None:

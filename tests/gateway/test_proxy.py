@@ -29,6 +29,7 @@ from tests.gateway.calls import (
 from tests.gateway.providers import CHUNK, END, HEAD, KEY, Parts, as_chunk, raw_server
 from tests.support.model_server import Answer, Drop, Hang, ModelServer, Raw, Status, ToolCall
 from tests.support.model_server import Reply as Scripted
+from tests.support.ports import closed_port
 
 
 def test_a_stream_passes_byte_for_byte() -> None:
@@ -144,10 +145,9 @@ def test_bad_ends(reply: Scripted, status: int, cause: Cause) -> None:
 
 def test_nobody_listens_there() -> None:
     async def scenario() -> tuple[Reply, ModelCall]:
-        with listen() as taken:
-            url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        async with agent_of(url) as agent:
-            return await agent.call(request()), await agent.last()
+        with closed_port() as port:
+            async with agent_of(f"http://127.0.0.1:{port}/v1") as agent:
+                return await agent.call(request()), await agent.last()
 
     got, call = asyncio.run(scenario())
     assert (got.status, call.status, call.cause) == (502, 502, Cause.UNREACHABLE)

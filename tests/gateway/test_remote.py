@@ -32,6 +32,7 @@ from tests.gateway.deployed import (
 )
 from tests.gateway.providers import END, KEY, Parts
 from tests.support.model_server import Answer, Hang, ModelServer, Status
+from tests.support.ports import closed_port
 
 key = trial_key()
 replay_key = trial_key("replay")
@@ -277,9 +278,8 @@ def test_a_gateway_that_is_not_deployed_is_said_at_once() -> None:
 def test_a_gateway_that_nobody_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_CONNECT", 0.1)
     monkeypatch.setattr(client, "_AGAIN", 0.1)
-    with listen() as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    text, told = start(url)
+    with closed_port() as port:
+        text, told = start(f"http://127.0.0.1:{port}")
     assert "connection refused" in text
     assert "goat doctor" in text
     assert told

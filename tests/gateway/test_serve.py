@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.modal import RunningServer, modal_server
 from tests.support.model_server import Answer, ModelServer
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PROVIDER_KEY = "sk-provider-0123456789abcdef"
@@ -61,8 +62,7 @@ class Program:
 
 @contextmanager
 def program(environ: Mapping[str, str], *arguments: str) -> Iterator[Program]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "pytest_goat.gateway.serve", "--port", str(port), *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = subprocess.Popen(command, cwd=ROOT, env={**kept, **environ}, stderr=subprocess.PIPE)

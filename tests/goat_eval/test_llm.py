@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
@@ -16,6 +15,7 @@ from pytest_goat.goat_eval.errors import ModelError
 from pytest_goat.goat_eval.http1 import HttpError
 from tests.support.agent_run import KEY, AgentRunner
 from tests.support.model_server import Answer, Drop, Hang, ModelServer, Raw, Reply, Status, ToolCall
+from tests.support.ports import closed_port
 
 ECHO = ToolCall("Bash", {"command": "echo hello"})
 
@@ -152,10 +152,8 @@ class TestRetries:
         assert (len(ran.requests), ran.result["error"]["message"]) == (1, "bad")
 
     def test_nobody_listens(self, agent: AgentRunner) -> None:
-        with socket.socket() as reserved:
-            reserved.bind(("127.0.0.1", 0))
-            url = f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
-            ran = agent.finish(agent.start(url, "-prompt", "x"), [])
+        with closed_port() as port:
+            ran = agent.finish(agent.start(f"http://127.0.0.1:{port}/v1", "-prompt", "x"), [])
         assert ran.result["error"]["kind"] == "gateway_unreachable"
         assert "Connection refused" in ran.stderr
         assert ran.result["llm"] == {"requests": 4, "retries": 3, "last_http_status": 0, "models_served": []}

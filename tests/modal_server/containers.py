@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.modal_server.server import CONTAINER_HEADER
 from tests.modal_server.state import Function, Placed, State
 from tests.modal_server.volume_copy import VolumeCopy
 from tests.modal_server.wire import conflict
+from tests.support.ports import free_port
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -45,7 +45,7 @@ class Container:
         self._app_name = app_name
         self._folder = state.folder / "containers" / self.id
         self._folder.mkdir(parents=True)
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: asyncio.subprocess.Process | None = None
         self._copies = {
@@ -178,9 +178,3 @@ class Container:
             "MODAL_IMAGE_ID": image.id,
             own_port: str(self._port),
         }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

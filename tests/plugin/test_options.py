@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
+from tests.support.ports import closed_port
 from tests.support.suites import WRITE_HELLO, hello_task, write_suite
 
 
@@ -38,9 +37,7 @@ def test_one_message(suite: pytest.Pytester, options: list[str], words: str, wor
 
 
 def test_a_dead_endpoint(suite: pytest.Pytester) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    with closed_port() as port:
         result = suite.runpytest_subprocess(
             "suite", "--goat-model", "gpt-5-mini", "--goat-api-url", f"http://127.0.0.1:{port}/v1"
         )

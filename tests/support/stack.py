@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "infra" / "langfuse"
@@ -67,9 +68,7 @@ class Stack:
 
     def start(self, **extra: str) -> Stack:
         """Start the stack as a new container would, its log empty."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         driver = ["tests.support.stack_driver", str(self.cloud)] if self.cloud else ["goat_stack"]
         env = self.env | {"GOAT_LANGFUSE_PORT": str(self.port)} | extra
         with (self.home / "log").open("wb") as log:
