@@ -60,6 +60,7 @@ class Case:
 
 OVERFLOW = "prompt is too long: 208310 tokens > 200000 maximum. Please reduce the length of the messages."
 FILTERED = "The response was filtered due to the prompt triggering the content management policy."
+MALFORMED = "tool_use_failed: Failed to call a function. Please adjust your prompt."
 NO_MONEY = "insufficient_quota: your credit balance is too low"
 NO_MODEL = "The API deployment for this resource does not exist."
 LATE = Status(429, headers={"Retry-After": "3600"})
@@ -84,6 +85,7 @@ CASES = {
     "http-529": Case([Status(529)], "error", "provider_error"),
     "overflow": Case([Status(400, OVERFLOW)], "failed", "context_overflow"),
     "filter": Case([Status(400, FILTERED)], "failed", "refusal"),
+    "malformed": Case([Status(400, MALFORMED)], "failed", "malformed_call"),
     "budget": Case([bash("true")], "failed", "budget", {"max_turns": 200}),
     "hang": Case([Hang()], "error", "model_timeout", {"timeout": SHORT}, unpriced=True),
     "hang-in-stream": Case([HUNG], "error", "model_timeout", {"timeout": SHORT}, unpriced=True),
