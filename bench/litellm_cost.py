@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,17 +23,16 @@ import yaml
 from bench.base import Options, Row
 from bench.proxy_cost import (
     ANSWER,
-    CALLERS,
     KEY,
     MODEL,
     PARTS,
-    TRIAL,
     added,
     kept,
     median_ms,
     per_second,
     process,
     read_request,
+    serve_trial,
     serve_upstream,
 )
 from pytest_goat.gateway.litellm import LiteLLMUpstream, Running
@@ -98,13 +96,7 @@ def serve_proxy(ready: Connection, litellm: Started) -> None:
     async def main() -> None:
         models = load_models(litellm.table)
         upstream = LiteLLMUpstream(models, [MODEL], litellm.running, litellm.environ)
-        gateway = ProxyGateway({MODEL: upstream}, 60.0)
-        await gateway.start()
-        endpoint = gateway.open(TRIAL)
-        listener = socket.create_server(("127.0.0.1", 0), backlog=CALLERS)
-        endpoint.attach(listener, True)
-        ready.send(listener.getsockname()[1])
-        await asyncio.Event().wait()
+        await serve_trial(ProxyGateway({MODEL: upstream}, 60.0), ready)
 
     asyncio.run(main())
 

@@ -24,7 +24,7 @@ from typing import TypeVar
 from bench.base import Budget, Options, Row
 from bench.timing import interleaved, median_difference, medians
 from pytest_goat.gateway import make_gateway
-from pytest_goat.gateway.base import TrialKey
+from pytest_goat.gateway.base import Gateway, TrialKey
 
 CALLERS = 64
 CPU = 0.008
@@ -113,15 +113,19 @@ def serve_proxy(ready: Connection, upstream: int) -> None:
     """Serve one trial for ever."""
 
     async def main() -> None:
-        gateway = make_gateway([MODEL], f"http://127.0.0.1:{upstream}/v1", KEY)
-        await gateway.start()
-        endpoint = gateway.open(TRIAL)
-        listener = socket.create_server(("127.0.0.1", 0), backlog=CALLERS)
-        endpoint.attach(listener, True)
-        ready.send(listener.getsockname()[1])
-        await asyncio.Event().wait()
+        await serve_trial(make_gateway([MODEL], f"http://127.0.0.1:{upstream}/v1", KEY), ready)
 
     asyncio.run(main())
+
+
+async def serve_trial(gateway: Gateway, ready: Connection) -> None:
+    """Open the trial's endpoint on a port that `ready` is told, and serve it for ever."""
+    await gateway.start()
+    endpoint = gateway.open(TRIAL)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=CALLERS)
+    endpoint.attach(listener, True)
+    ready.send(listener.getsockname()[1])
+    await asyncio.Event().wait()
 
 
 @contextlib.contextmanager

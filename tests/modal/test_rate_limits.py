@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,11 +20,12 @@ from tests.sandbox.modal_bench import needs_root
 from tests.support import silent_agent
 from tests.support.deploys import Place, make_environment
 from tests.support.modal import ROOT
-from tests.support.modal_runs import TIMEOUT, Cloud, Project
+from tests.support.modal_runs import Cloud, Project
 from tests.support.model_server import Answer, Status
 from tests.support.providers import Providers
 from tests.support.providers.rules import Asked
 from tests.support.suites import hello_task, write_suite
+from tests.support.terminal import run_at_terminal
 from tests.support.waiting import until
 
 pytestmark = needs_root
@@ -155,44 +153,12 @@ def test_the_live_line_shows_what_waits(project: Project, place: Place, provider
         return (RIGHT, DONE)[turn_of(asked)]
 
     providers.reset(reply)
-    said = on_a_terminal(
-        project, words(project, place, "--goat-parallel=2"), f"waiting for {MODEL} (rate", seen
+    code, said = run_at_terminal(
+        [sys.executable, "-m", "pytest", *words(project, place, "--goat-parallel=2")],
+        project.folder,
+        project.cloud.environ,
+        lambda said: seen.set() if f"waiting for {MODEL} (rate" in said else None,
     )
+    assert code == 0, said
     assert seen.is_set(), said
     assert {trial["status"] for trial in project.trials().values()} == {"passed"}, said
-
-
-def on_a_terminal(project: Project, options: Sequence[str], wanted: str, seen: threading.Event) -> str:
-    """All that pytest says to a terminal; `seen` is set as soon as `wanted` is in it."""
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
-        cwd=project.folder,
-        env={**project.cloud.environ, "COLUMNS": "200"},
-        stdin=subprocess.DEVNULL,
-        stdout=follower,
-        stderr=follower,
-    )
-    os.close(follower)
-    said = b""
-    deadline = threading.Timer(TIMEOUT, process.kill)
-    deadline.start()
-    try:
-        while part := read_terminal(leader):
-            said += part
-            if wanted.encode() in said:
-                seen.set()
-    finally:
-        deadline.cancel()
-        process.kill()
-        process.wait()
-        os.close(leader)
-    return said.decode(errors="replace")
-
-
-def read_terminal(leader: int) -> bytes:
-    """The next of what is said; nothing when all programs have left the terminal."""
-    try:
-        return os.read(leader, 65536)
-    except OSError:
-        return b""

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +15,7 @@ import pytest
 
 from tests.support.model_server import Answer, ModelServer, Reply, Status, ToolCall
 from tests.support.suites import hello_task, write_suite
+from tests.support.terminal import run_at_terminal
 
 TRIALS, FIRST = 4, 3
 """How many there are; and the calls to the model that pass before its limit is reached."""
@@ -43,28 +38,6 @@ def limited() -> Any:
         return Answer("Done.") if "I write." in str(request["messages"]) else WRITE
 
     return reply
-
-
-def run_at_terminal(folder: Path, *options: str) -> str:
-    """All that `pytest suite ...` writes to a terminal of 100 columns and 50 rows."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 100, 0, 0))
-    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "suite", *options]
-    process = subprocess.Popen(
-        words, cwd=folder, env={**environ, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    said = bytearray()
-    try:
-        with contextlib.suppress(OSError):  # so Linux says that nobody has the other side any more
-            while more := os.read(ours, 65536):
-                said += more
-        assert process.wait(60) == 0, said.decode()
-    finally:
-        os.close(ours)
-        process.kill()
-    return said.decode()
 
 
 def screen(said: str) -> list[str]:
@@ -96,7 +69,10 @@ def test_it_tells_what_a_rate_limit_holds_back_and_leaves_no_trace(
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     write_suite(tmp_path / "suite", [hello_task(f"t{number}", timeout=60) for number in range(TRIALS)])
     with ModelServer(limited(), models=["m"]) as server:
-        said = run_at_terminal(tmp_path, "--goat-model=m", "--goat-api-url", server.url, *options)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "suite"]
+        command += ["--goat-model=m", "--goat-api-url", server.url, *options]
+        code, said = run_at_terminal(command, tmp_path, os.environ)
+    assert code == 0, said
     line = rf"\d/{TRIALS} done, 2 running, .*2 waiting for m \(rate limit, [1-3] s\)"
     assert re.search(line, said), said
     rows = screen(said)

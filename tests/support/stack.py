@@ -9,19 +9,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "infra" / "langfuse"
+
 DEADLINE = 60.0
-"""Seconds after which a state that a test waits for will not come."""
+"""Seconds after which a stack will not end any more."""
 
 PASSWORD = "planted'Postgres:pass/word"
 SECRETS = {
@@ -36,14 +37,6 @@ ELSEWHERE = {
     "LANGFUSE_S3_EVENT_UPLOAD_BUCKET": "elsewhere",
 }
 """With these a stack starts Postgres and Langfuse's programs alone."""
-
-
-def until(true: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
-    """Wait for a state; fails, saying `what` did not come."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -86,7 +79,7 @@ class Stack:
         """Until the log says `words`."""
         process = self.process
         assert process
-        until(lambda: words in self.log or process.poll() is not None, f"{words!r} in the log")
+        until(f"{words!r} in the log", lambda: words in self.log or process.poll() is not None)
         assert words in self.log, self.log
 
     def ended(self) -> int:
@@ -106,7 +99,7 @@ class Stack:
             for pid in [self.process.pid, *descendants(self.process.pid)]:
                 kill(pid)
             self.process.wait()
-        until(lambda: not leftovers(self.data), "the end of every process")
+        until("the end of every process", lambda: not leftovers(self.data))
 
     def wipe(self) -> None:
         """Lose the container's disk."""
@@ -128,7 +121,7 @@ class Stack:
         # Where nothing was written since the last switch, none is made: this is the segment before, then.
         name = self.sql("SELECT pg_walfile_name(pg_switch_wal() - 1::numeric)")
         durable = self.cloud or self.volume
-        until(lambda: list(durable.glob(f"epochs/*/wal/{name}.gz")), f"segment {name} on the volume")
+        until(f"segment {name} on the volume", lambda: list(durable.glob(f"epochs/*/wal/{name}.gz")))
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.infra.stack.conftest import MakeStack
-from tests.support.stack import ELSEWHERE, Stack, descendants, until
+from tests.support.stack import ELSEWHERE, Stack, descendants
+from tests.support.waiting import until
 
 ALL_ELSEWHERE = ELSEWHERE | {"DATABASE_URL": "postgresql://elsewhere.invalid/langfuse"}
 TRACES_AND_OBJECTS = {
@@ -112,8 +113,8 @@ def test_traces_and_objects_of_a_killed_container_come_back(make_stack: MakeStac
     for number in ("1", "2"):
         traces(stack, f"INSERT trace-{number}")
         put_object(stack, f"event/{number}.json", f"event {number}")
-        until(lambda: any(name.endswith(f"{number}.zip") for name in kept(stack, "clickhouse")), "traces")  # noqa: B023
-        until(lambda: any(name.endswith(f"{number}.tar.gz") for name in kept(stack, "minio")), "objects")  # noqa: B023
+        until("traces", lambda: any(name.endswith(f"{number}.zip") for name in kept(stack, "clickhouse")))  # noqa: B023
+        until("objects", lambda: any(name.endswith(f"{number}.tar.gz") for name in kept(stack, "minio")))  # noqa: B023
     assert kept(stack, "clickhouse") == ["full-00000000.zip", "changes-00000002.zip"]
     assert len(kept(stack, "minio")) == 3
     stack.kill()
@@ -143,7 +144,7 @@ def test_a_snapshot_that_could_not_be_kept_is_made_good_by_the_next(make_stack: 
     stack.wait_for("no snapshot of minio")
     (epoch / "minio").unlink()
     (epoch / "minio.away").rename(epoch / "minio")
-    until(lambda: (epoch / "minio" / "000002" / "manifest.json").exists(), "a new full snapshot")
+    until("a new full snapshot", lambda: (epoch / "minio" / "000002" / "manifest.json").exists())
     stack.kill()
     stack.wipe()
     assert get_object(stack.boot(), "event/1.json") == "event 1"
@@ -153,7 +154,7 @@ def test_a_program_that_dies_is_started_again(make_stack: MakeStack) -> None:
     stack = make_stack(ALL_ELSEWHERE).boot()
     os.kill(process(stack, "worker/dist/index.js"), signal.SIGKILL)
     stack.wait_for("langfuse-worker has died: starting it again (1 of 3)")
-    until(lambda: (stack.data / "started").read_text().count("index.js") == 2, "the worker")
+    until("the worker", lambda: (stack.data / "started").read_text().count("index.js") == 2)
     assert stack.get("/") == "ok"
 
 
@@ -184,7 +185,7 @@ def test_a_stop_during_the_start_is_obeyed(make_stack: MakeStack) -> None:
     stack = make_stack(ALL_ELSEWHERE)
     (stack.home / "bin" / "node").write_text('#!/bin/sh\necho >"$HOME/asleep"\nexec sleep 60\n')
     stack.start()
-    until((stack.data / "asleep").exists, "the web server")
+    until("the web server", (stack.data / "asleep").exists)
     assert stack.stop() == 0
 
 

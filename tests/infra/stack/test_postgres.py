@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.infra.stack.conftest import MakeStack
-from tests.support.stack import PASSWORD, Stack, descendants, owner, psql, until
+from tests.support.stack import PASSWORD, Stack, descendants, owner, psql
+from tests.support.waiting import until
 
 PROMISE = 60.0
 """Seconds of committed work that a killed container may lose, with the stack's own intervals."""
@@ -108,10 +109,10 @@ def test_a_killed_stack_loses_at_most_what_was_not_archived(make_stack: MakeStac
     stack = make_stack().boot()
     with_rows(stack)
     with killed_in_the_middle(stack) as writer:
-        until(lambda: len(writer.acknowledged) > 50, "rows")
+        until("rows", lambda: len(writer.acknowledged) > 50)
         archived = max(writer.acknowledged)
         stack.archived()
-        until(lambda: len(writer.acknowledged) > archived + 50, "more rows")
+        until("more rows", lambda: len(writer.acknowledged) > archived + 50)
     killed = time.monotonic()
     stack.wipe()
     stack.boot()
@@ -128,8 +129,8 @@ def test_what_is_not_closed_by_hand_is_archived_in_time(make_stack: MakeStack) -
     segment = stack.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
     asked = time.monotonic()
     until(
-        lambda: (newest_epoch(stack) / "wal" / f"{segment}.gz").exists(),
         "the segment",
+        lambda: (newest_epoch(stack) / "wal" / f"{segment}.gz").exists(),
         ARCHIVE_SECONDS + SLACK,
     )
     stack.kill()
@@ -144,7 +145,7 @@ def test_a_second_crash_is_survived_like_the_first(make_stack: MakeStack) -> Non
     written = 0
     for _ in range(2):
         with killed_in_the_middle(stack, written + 1) as writer:
-            until(lambda: len(writer.acknowledged) > 20, "rows")
+            until("rows", lambda: len(writer.acknowledged) > 20)
             archived = max(writer.acknowledged)
             stack.archived()
         stack.wipe()
@@ -242,7 +243,7 @@ def test_a_damaged_base_backup_is_passed_over_for_the_one_before(make_stack: Mak
     stack = make_stack().boot(GOAT_LANGFUSE_BASE_SECONDS="1")
     with_rows(stack, 1)
     epoch = newest_epoch(stack)
-    until(lambda: (epoch / "postgres" / "000003" / "manifest.json").exists(), "a third base backup")
+    until("a third base backup", lambda: (epoch / "postgres" / "000003" / "manifest.json").exists())
     with_rows(stack, 2)
     stack.archived()
     stack.kill()
@@ -259,8 +260,8 @@ def test_old_base_backups_and_their_segments_are_dropped(make_stack: MakeStack) 
     stack = make_stack().boot(GOAT_LANGFUSE_BASE_SECONDS="1")
     epoch = newest_epoch(stack)
     first = min(path.name for path in epoch.glob("wal/0*.gz"))
-    until(lambda: not (epoch / "postgres" / "000001").exists(), "the end of the first base backup")
-    until(lambda: not (epoch / "wal" / first).exists(), "the end of its segments")
+    until("the end of the first base backup", lambda: not (epoch / "postgres" / "000001").exists())
+    until("the end of its segments", lambda: not (epoch / "wal" / first).exists())
 
 
 def test_where_no_base_backup_is_whole_nothing_is_begun_anew(make_stack: MakeStack) -> None:
@@ -298,7 +299,7 @@ def test_a_volume_that_refuses_loses_nothing_once_it_is_mended(make_stack: MakeS
     stack.wait_for("a segment of the write-ahead log was not carried")
     with_rows(stack, 3)
     mend()
-    until(lambda: (newest_epoch(stack) / "wal" / f"{segment}.gz").exists(), "the refused segment", 90)
+    until("the refused segment", lambda: (newest_epoch(stack) / "wal" / f"{segment}.gz").exists(), 90)
     stack.archived()
     stack.kill()
     stack.wipe()

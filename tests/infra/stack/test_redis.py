@@ -11,7 +11,8 @@ import pytest
 import valkey
 
 from tests.infra.stack.conftest import MakeStack
-from tests.support.stack import ELSEWHERE, Stack, descendants, until
+from tests.support.stack import ELSEWHERE, Stack, descendants
+from tests.support.waiting import until
 
 REDIS_ALONE = {name: value for name, value in ELSEWHERE.items() if not name.startswith("REDIS")} | {
     "DATABASE_URL": "postgresql://elsewhere.invalid/langfuse"
@@ -47,7 +48,7 @@ def snapshots(stack: Stack) -> set[str]:
 def test_a_killed_container_gets_its_last_snapshot_back(stack: Stack) -> None:
     first = snapshots(stack)
     redis(stack, "SET", "job", "waiting")
-    until(lambda: snapshots(stack) - first, "a snapshot with the job")
+    until("a snapshot with the job", lambda: snapshots(stack) - first)
     stack.kill()
     stack.wipe()
     stack.boot()
@@ -68,7 +69,7 @@ def test_a_clean_stop_keeps_what_was_written_last(make_stack: MakeStack) -> None
 def test_an_idle_redis_is_not_snapshotted_again(stack: Stack) -> None:
     first = snapshots(stack)
     redis(stack, "SET", "job", "waiting")
-    until(lambda: snapshots(stack) != first, "a snapshot with the job")
+    until("a snapshot with the job", lambda: snapshots(stack) != first)
     assert len(snapshots(stack)) == 1, "a dump replaces the one before"
     second = snapshots(stack)
     assert stack.stop() == 0
@@ -80,7 +81,7 @@ def test_redis_alone_is_started_again_with_what_it_had(stack: Stack) -> None:
     redis(stack, "SET", "job", "waiting")
     os.kill(server_of(stack), signal.SIGKILL)
     stack.wait_for("redis has died: starting it again (1 of 3)")
-    until(lambda: "Ready to accept connections" in stack.log.partition("has died")[2], "Redis")
+    until("Redis", lambda: "Ready to accept connections" in stack.log.partition("has died")[2])
     assert redis(stack, "GET", "job") == "waiting"
 
 
@@ -88,7 +89,7 @@ def test_a_part_that_keeps_dying_ends_the_stack(stack: Stack) -> None:
     for count in (1, 2, 3):
         os.kill(server_of(stack), signal.SIGKILL)
         stack.wait_for(f"redis has died: starting it again ({count} of 3)")
-        until(lambda: stack.log.count("Ready to accept connections") == count + 1, "Redis")  # noqa: B023
+        until("Redis", lambda: stack.log.count("Ready to accept connections") == count + 1)  # noqa: B023
     os.kill(server_of(stack), signal.SIGKILL)
     assert stack.ended() == 1
     assert "redis has died 4 times within 600 s: giving up" in stack.log
